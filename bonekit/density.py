@@ -1,0 +1,58 @@
+"""Densities that know what they are, and the line from HU to density.
+
+A density number means nothing without its kind: 0.3 g/cm3 of K2HPO4-equivalent is not 0.3 g/cm3
+of ash. `DensityImage` carries the kind, laws ask for one kind and `require` refuses another.
+All densities are in g/cm3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from bonekit.errors import CalibrationError, InputError
+from bonekit.image.volume import Image
+
+
+class DensityKind(StrEnum):
+    """What a density in g/cm3 is a density of."""
+
+    K2HPO4 = "k2hpo4"  # dipotassium phosphate equivalent (liquid phantoms, Mindways)
+    HA = "hydroxyapatite"  # calcium hydroxyapatite equivalent (QRM, Siemens Osteo)
+    ASH = "ash"  # mass of ash per bulk volume
+    APPARENT = "apparent"  # wet bone mass per bulk volume
+
+
+@dataclass(frozen=True, eq=False)
+class DensityImage(Image):
+    """A density in g/cm3 on a grid, of a stated kind.
+
+    Parameters
+    ----------
+    array : ndarray of float, (ni, nj, nk)
+        g/cm3.
+    grid : Grid
+    kind : DensityKind
+    calibrated : bool
+        False where the HU line is a default rather than one measured for this scan.
+    """
+
+    kind: DensityKind = DensityKind.ASH
+    calibrated: bool = False
+
+    def require(self, kind: DensityKind) -> DensityImage:
+        """Return self if the kind matches.
+
+        Raises
+        ------
+        InputError
+            If it does not; nothing is converted implicitly.
+        """
+        if self.kind is not kind:
+            raise InputError(
+                f"expected {kind} density, got {self.kind} density; convert it explicitly "
+                "(see bonekit.density: to_ash)"
+            )
+        return self
