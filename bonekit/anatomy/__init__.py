@@ -1,0 +1,1 @@
+"""Landmarks and anatomical frames of segmented bones."""

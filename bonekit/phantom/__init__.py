@@ -1,0 +1,1 @@
+"""Synthetic patients: exact labels, exact density and a simulated CT."""
