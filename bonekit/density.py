@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
-from bonekit.errors import CalibrationError, InputError
+from bonekit.errors import InputError
 from bonekit.image.volume import Image
 
 

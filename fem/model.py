@@ -92,7 +92,8 @@ class Model:
             raise InputError(f"Poisson's ratio must lie between -1 and 0.5, got {self.nu}")
         if not self.constraints:
             raise InputError("the model has no constraint: it would drift freely")
-        for part in (*self.constraints, *self.loads):
+        parts: tuple[Constraint | Load, ...] = (*self.constraints, *self.loads)
+        for part in parts:
             if part.nodes.size == 0:
                 raise InputError(f"node set {part.name!r} is empty")
             if part.nodes.min() < 0 or part.nodes.max() >= self.mesh.n_nodes:
