@@ -108,7 +108,7 @@ class Grid:
 
     def points(self) -> Float:
         """World coordinates of every voxel centre, (ni, nj, nk, 3)."""
-        return self.world(np.stack(np.indices(self.shape), axis=-1))
+        return self.world(np.moveaxis(np.indices(self.shape), 0, -1))
 
     def same_as(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
         """Whether both grids put every voxel at the same place, within a tolerance."""
