@@ -1,0 +1,45 @@
+"""Phantoms on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bonekit.image import write, write_dicom
+from bonekit.image.writing import replacing
+from bonekit.phantom.build import Phantom
+
+
+def write_phantom(phantom: Phantom, folder: str | Path, *, dicom: bool = False) -> Path:
+    """Write a phantom into a folder, which is made if need be.
+
+    Writes ``ct.nii.gz`` (or the DICOM series ``dicom/``), ``labels.nii.gz`` with its table
+    ``labels.json``, ``density.nii.gz`` (ash, g/cm3) and ``truth.json`` (landmarks, volumes, the HU
+    line, all parameters). Every file appears whole or not at all.
+
+    Parameters
+    ----------
+    phantom : Phantom
+    folder : str or Path
+    dicom : bool
+        Write the CT as a DICOM series instead of NIfTI.
+
+    Returns
+    -------
+    Path
+        The CT: a file, or the folder of the series.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    write(phantom.labels, target / "labels.nii.gz")
+    write(phantom.density, target / "density.nii.gz")
+    line = {"hu_per_g_cm3": phantom.hu_per_g_cm3, "hu_at_zero": phantom.hu_at_zero}
+    with replacing(target / "truth.json") as temporary:
+        text = json.dumps({**phantom.truth, **line}, indent=1)
+        temporary.write_text(text, encoding="utf-8")
+    ct = target / ("dicom" if dicom else "ct.nii.gz")
+    if dicom:
+        write_dicom(phantom.ct, ct)
+    else:
+        write(phantom.ct, ct)
+    return ct
