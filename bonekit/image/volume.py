@@ -204,6 +204,7 @@ class Volume:
         """Bring the volume onto another grid.
 
         Intensities are interpolated linearly, labels by the nearest voxel: the type decides.
+        The data type stays; between whole numbers the result is rounded to the nearest.
 
         Parameters
         ----------
@@ -215,10 +216,15 @@ class Volume:
         reference.SetSpacing(grid.spacing_mm.tolist())
         reference.SetOrigin(grid.origin_mm.tolist())
         reference.SetDirection(grid.direction.ravel().tolist())
-        moved = sitk.Resample(
-            self.to_sitk(), reference, sitk.Transform(), self._interpolator, outside
+        whole = self.array.dtype.kind in "iub"
+        source, kind = self.to_sitk(), sitk.sitkUnknown
+        if whole and self._interpolator == sitk.sitkLinear:  # ITK would cut the decimals off
+            kind = sitk.sitkFloat64 if self.array.dtype.itemsize > 2 else sitk.sitkFloat32
+        moved = array_of(
+            sitk.Resample(source, reference, sitk.Transform(), self._interpolator, outside, kind)
         )
-        return replace(self, array=array_of(moved).astype(self.array.dtype), grid=grid)
+        array = (np.rint(moved) if whole else moved).astype(self.array.dtype)
+        return replace(self, array=array, grid=grid)
 
 
 @dataclass(frozen=True, eq=False)
