@@ -72,4 +72,9 @@ def _range_problem(low: float, high: float, image: Image) -> str:
         return "An 8-bit range: the image was windowed for display. Use the original CT"
     if low >= 0 and (high > 2000 or float(np.median(image.array)) > 700):
         return f"No voxel is below 0, where fat and air lie. {_RESCALE}"
+    if low >= 0:
+        return (
+            "No voxel is below 0, where fat and air lie. Is it an MRI, or a CT whose background "
+            "was set to 0? Use the original CT"
+        )
     return ""

@@ -48,7 +48,9 @@ def assemble(headers: Sequence[SliceHeader]) -> Image:
     shifts = np.linalg.solve(linear, (positions - positions[0]).T).T[:, :2]
     if np.abs(shifts).max() <= DRIFT_PIXELS:
         return Image(array, Grid(array.shape, affine))
-    lean = np.degrees(np.arctan2(np.linalg.norm(shifts[-1] * first.spacing_mm), step * len(shifts)))
+    lean = np.degrees(
+        np.arctan2(np.linalg.norm(shifts[-1] * first.spacing_mm), step * (len(shifts) - 1))
+    )
     logger.warning("the stack leans by %.2f degrees (gantry tilt); resampled in the planes", lean)
     return _unshear(array, affine, shifts)
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError
-from bonekit.image import nifti
+from bonekit.image.nifti import read_nifti
 from bonekit.image.volume import Grid, grid_of
 
 NIFTI = (".nii", ".nii.gz")
@@ -65,7 +65,9 @@ def load(path: Path) -> Raw:
     InputError
         If it can't be read, has not three dimensions, or does not say where it lies.
     """
-    header = nifti.read_header(path) if suffix_of(path) in NIFTI else None
+    if suffix_of(path) in NIFTI:
+        content = read_nifti(path)
+        return Raw(content.array, content.grid, {}, content.extensions)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -79,12 +81,8 @@ def load(path: Path) -> Raw:
     view = sitk.GetArrayViewFromImage(image)
     axes = (2, 1, 0, 3)[: view.ndim]
     array = np.array(view.transpose(axes), order="C")
-    if header is None:
-        _check_space(fields, path)
-        return Raw(array, _grid(image, path), fields)
-    if array.shape[:3] != header.grid.shape:
-        raise InputError(f"{path}: {array.shape} voxels, but its header says {header.grid.shape}")
-    return Raw(array, header.grid, fields, header.extensions)
+    _check_space(fields, path)
+    return Raw(array, _grid(image, path), fields)
 
 
 def scalar(raw: Raw, path: Path) -> Raw:

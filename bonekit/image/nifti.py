@@ -1,7 +1,7 @@
-"""The NIfTI header: where the voxels lie in the world, and the label table some tools append.
+"""Reading NIfTI-1 and NIfTI-2, without the repairs that ITK makes in silence.
 
-SimpleITK reads the voxels; the geometry is taken from the header itself, because ITK corrects a
-sheared or contradictory header without a word and prints its numbers with six digits only.
+ITK fills a file that was cut short with zeros, turns NaN into 0, drops a shear, prefers one of
+two contradicting orientations, and does not show header extensions. Here each is an error or kept.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bonekit.errors import InputError
 from bonekit.image.volume import Float, Grid
@@ -33,9 +34,11 @@ _LAYOUTS = {
     348: _layout(
         {
             "dim": ("8i2", 40),
-            "bitpix": ("i2", 72),
+            "datatype": ("i2", 70),
             "pixdim": ("8f4", 76),
             "vox_offset": ("f4", 108),
+            "scl_slope": ("f4", 112),
+            "scl_inter": ("f4", 116),
             "xyzt_units": ("u1", 123),
             "qform_code": ("i2", 252),
             "sform_code": ("i2", 254),
@@ -48,9 +51,11 @@ _LAYOUTS = {
     540: _layout(
         {
             "dim": ("8i8", 16),
-            "bitpix": ("i2", 14),
+            "datatype": ("i2", 12),
             "pixdim": ("8f8", 104),
             "vox_offset": ("i8", 168),
+            "scl_slope": ("f8", 176),
+            "scl_inter": ("f8", 184),
             "xyzt_units": ("i4", 500),
             "qform_code": ("i4", 344),
             "sform_code": ("i4", 348),
@@ -63,66 +68,93 @@ _LAYOUTS = {
 }
 
 
-@dataclass(frozen=True)
-class NiftiHeader:
-    """What bonekit takes from a NIfTI-1 or NIfTI-2 header.
+_DTYPES = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Nifti:
+    """The content of a NIfTI-1 or NIfTI-2 file.
 
     Parameters
     ----------
+    array : ndarray, (ni, nj, nk)
+        With the header's slope and intercept applied.
     grid : Grid
         In LPS millimetres.
     extensions : tuple of bytes
         The contents of the header extensions.
     """
 
+    array: NDArray[Any]
     grid: Grid
     extensions: tuple[bytes, ...]
 
 
-def read_header(path: Path) -> NiftiHeader:
-    """Read the header of a ``.nii`` or ``.nii.gz`` file and check the file's length.
+def read_nifti(path: Path) -> Nifti:
+    """Read a ``.nii`` or ``.nii.gz`` file.
 
     Raises
     ------
     InputError
-        If the file is no NIfTI file or ends early, is not one three-dimensional image, or if
-        qform and sform are absent, sheared, or disagree.
+        If the file is no NIfTI file or ends early, is not one three-dimensional scalar image, or
+        if qform and sform are absent, sheared, or disagree.
     """
-    try:
-        with _open(path) as file:
-            raw = file.read(540)
-            fields, order = _parse(raw, path)
-            offset = int(fields["vox_offset"])
-            rest = raw[len(raw) :] + file.read(max(0, offset - len(raw)))
-            extensions = _extensions((raw + rest)[:offset], fields.dtype.itemsize, order)
-            voxels = int(np.prod([max(1, n) for n in _dimensions(fields)], dtype=object))
-            expected = offset + voxels * int(fields["bitpix"]) // 8
-            found = len(raw) + len(rest) + _count(file)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(
+                f"{path} is damaged or cut short ({error}): copy or export it again"
+            ) from error
+    fields, order = _parse(content, path)
+    shape = _shape(fields, path)
+    array = _voxels(content, fields, shape, order, path)
+    head = content[: int(fields["vox_offset"])]
+    extensions = _extensions(head, fields.dtype.itemsize, order)
+    return Nifti(array, Grid(shape, _affine(fields, shape, path)), extensions)
+
+
+def _voxels(
+    content: bytes, fields: Any, shape: tuple[int, int, int], order: str, path: Path
+) -> NDArray[Any]:
+    """Values of the voxels, scaled as the header says."""
+    code = int(fields["datatype"])
+    if code not in _DTYPES:
         raise InputError(
-            f"{path} is damaged or cut short ({error}): copy or export it again"
-        ) from error
-    if found < expected:
+            f"{path} holds NIfTI data of type {code} (colour, complex or extended); bonekit reads "
+            "whole numbers and floats of 8 to 64 bits. Convert it"
+        )
+    dtype = np.dtype(order + _DTYPES[code])
+    offset, count = int(fields["vox_offset"]), int(np.prod(shape, dtype=object))
+    expected = offset + count * dtype.itemsize
+    if len(content) < expected:
         raise InputError(
-            f"{path} ends early: {found} bytes where its header announces {expected}. "
+            f"{path} ends early: {len(content)} bytes where its header announces {expected}. "
             "Copy or export it again"
         )
-    shape = _shape(fields, path)
-    return NiftiHeader(Grid(shape, _affine(fields, shape, path)), extensions)
+    stored = np.frombuffer(content, dtype, count, offset).reshape(shape, order="F")
+    values = np.array(stored, dtype=dtype.newbyteorder("="), order="C")
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope == 0 or not np.isfinite([slope, intercept]).all() or (slope, intercept) == (1, 0):
+        return values
+    scaled = values * slope + intercept  # float64
+    whole = dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
+    return scaled.astype(np.int64) if whole else scaled
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")
-
-
-def _count(file: IO[bytes] | gzip.GzipFile) -> int:
-    """Bytes up to the end of a stream; decompressing them also checks their checksum."""
-    return sum(len(block) for block in iter(lambda: file.read(1 << 20), b""))
-
-
-def _parse(raw: bytes, path: Path) -> tuple[Any, str]:
+def _parse(raw: bytes, path: Path) -> tuple[Any, Literal["<", ">"]]:
     orders: tuple[Literal["<", ">"], ...] = ("<", ">")
     for order in orders:
         size = int(np.frombuffer(raw[:4].ljust(4, b"\0"), order + "i4")[0])
@@ -153,7 +185,7 @@ def _dimensions(fields: Any) -> list[int]:
 
 def _shape(fields: Any, path: Path) -> tuple[int, int, int]:
     sizes = _dimensions(fields)
-    if len(sizes) < 3 or any(n != 1 for n in sizes[3:]):
+    if len(sizes) < 3 or min(sizes) < 1 or any(n != 1 for n in sizes[3:]):
         raise InputError(
             f"{path} has the dimensions {sizes}; bonekit reads one three-dimensional scalar image. "
             "Write the volume you mean (one time point, one channel) to its own file"

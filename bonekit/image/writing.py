@@ -158,7 +158,7 @@ def _series_tags(
         "0008|0060": "CT",
         "0008|0070": "bonekit",
         "0008|1090": "phantom",
-        "0010|0010": "PHANTOM",
+        "0010|0010": "PHANTOM^",
         "0010|0020": "PHANTOM",
         "0018|0050": _number(image.spacing_mm[2]),
         "0018|5100": "HFS",
