@@ -36,11 +36,14 @@ class VoxelMesh:
         Grid of the element centres.
     names : dict of int to str
         Region names.
+    n_removed : int
+        Bricks that were dropped because they hung apart from the bone.
     """
 
     region: NDArray[np.uint8]
     grid: Grid
     names: dict[int, str]
+    n_removed: int = 0
 
     def __post_init__(self) -> None:
         if self.region.shape != self.grid.shape:

@@ -1,0 +1,285 @@
+"""From a label map to bricks of a chosen size, and from an image to one value per brick."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from bonekit.errors import InputError
+from bonekit.image.volume import Grid, Image, LabelMap
+from bonekit.meshing.distance import (
+    DistanceField,
+    Mask,
+    bone_mask,
+    bounding_box,
+    distance_field,
+    sub_points,
+)
+from bonekit.meshing.voxel import VoxelMesh
+from bonekit.segmentation.base import BONE_REGIONS
+
+logger = logging.getLogger(__name__)
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+MOST_ELEMENTS = 20_000_000
+CHUNK = 1_000_000  # points interpolated at a time: bounds the memory
+
+
+def voxel_mesh(
+    labels: LabelMap,
+    edge_mm: float,
+    direction: ArrayLike | None = None,
+    regions: tuple[str, ...] = BONE_REGIONS,
+    threshold: float = 0.5,
+) -> VoxelMesh:
+    """Fill the bone with cubes.
+
+    A cube exists where the bone takes up at least `threshold` of it, and belongs to the region
+    that has most of it. The bone between the voxels is where the interpolated signed distance is
+    negative, so thick slices leave no steps. Only the largest face-connected piece is kept.
+
+    Parameters
+    ----------
+    labels : LabelMap
+    edge_mm : float
+    direction : array_like, (3, 3), optional
+        Unit axes of the mesh as columns, right-handed; the world axes by default.
+    regions : tuple of str
+        Names of the labels that make up the bone; those that the label map lacks are left out.
+    threshold : float
+        Volume fraction, 0 < threshold <= 1.
+
+    Returns
+    -------
+    VoxelMesh
+        With the label values and names of `labels`; `VoxelMesh.n_removed` counts the bricks of
+        the pieces that were dropped.
+
+    Raises
+    ------
+    InputError
+        If the bone is missing, the edge length does not suit it, or the axes are not a rotation.
+    """
+    if not 0.0 < threshold <= 1.0:
+        raise InputError(f"threshold must lie above 0 and up to 1, got {threshold}")
+    mask = bone_mask(labels, regions)
+    check_edge(edge_mm, mask, labels.grid)
+    grid = _mesh_grid(mask, labels.grid, edge_mm, direction)
+    field = distance_field(mask, labels.grid, edge_mm)
+    exists = _fractions(field, grid) >= threshold
+    if not exists.any():
+        raise InputError(
+            f"no brick of {edge_mm} mm is filled by bone to {threshold:.0%}: take a shorter edge"
+        )
+    exists, n_removed = _largest_piece(exists)
+    values = [labels.label(name) for name in regions if name in labels.names.values()]
+    region = _regions(labels, values, grid, exists)
+    names = {value: labels.names[value] for value in values}
+    return VoxelMesh(region, grid, names, n_removed)
+
+
+def check_edge(
+    edge_mm: float,
+    mask: Mask,
+    grid: Grid,
+    per_cube: float = 1.0,
+    most: int = MOST_ELEMENTS,
+) -> None:
+    """Refuse an edge length that the memory or the bone can't bear.
+
+    Parameters
+    ----------
+    edge_mm : float
+    mask : ndarray of bool, (ni, nj, nk)
+    grid : Grid
+    per_cube : float
+        Elements that a cube of this edge length stands for.
+    most : int
+        Number of elements allowed.
+
+    Raises
+    ------
+    InputError
+        With the smallest edge length that is allowed, or the size of the bone.
+    """
+    if not (np.isfinite(edge_mm) and edge_mm > 0):
+        raise InputError(f"the edge length must be a positive number of mm, got {edge_mm}")
+    volume = float(np.count_nonzero(mask)) * grid.voxel_mm3
+    estimate = per_cube * volume / edge_mm**3
+    if estimate > most:
+        least = (per_cube * volume / most) ** (1 / 3)
+        raise InputError(
+            f"an edge length of {edge_mm} mm would make about {estimate / 1e6:.0f} million "
+            f"elements of {volume / 1000:.0f} ml of bone; at most {most // 10**6} "
+            f"million are allowed. Take {least:.2g} mm or more, or crop the bone"
+        )
+    low, high = bounding_box(mask)
+    size = (high - low) * grid.spacing_mm
+    if edge_mm > size.min() / 2:
+        raise InputError(
+            f"an edge length of {edge_mm} mm is too coarse for a bone of "
+            f"{' x '.join(f'{s:.1f}' for s in size)} mm: take {size.min() / 2:.2g} mm or less"
+        )
+
+
+def sample_elements(
+    image: Image, mesh: VoxelMesh, inside: LabelMap | None = None, points_per_edge: int = 3
+) -> Float:
+    """Mean of the linearly interpolated image over each brick.
+
+    The image is read at ``points_per_edge**3`` points spread evenly over the brick.
+
+    Parameters
+    ----------
+    image : Image
+    mesh : VoxelMesh
+    inside : LabelMap, optional
+        Take only the points in its labelled part (any label but 0), which keeps soft tissue and
+        air out of the surface bricks. A brick without any such point takes all its points.
+    points_per_edge : int
+
+    Returns
+    -------
+    ndarray of float, (n_elements,)
+
+    Raises
+    ------
+    InputError
+        If a brick lies outside the image, or the image is not finite in one.
+    """
+    if points_per_edge < 1:
+        raise InputError(f"points_per_edge must be 1 or more, got {points_per_edge}")
+    bone = None if inside is None else inside.with_array((inside.array > 0).astype(np.float32))
+    values = np.ascontiguousarray(image.array)
+    offsets = sub_points(points_per_edge)
+    mean = np.empty(mesh.n_elements)
+    n_outside = n_bare = 0
+    for part, ijk in _chunks(mesh.element_ijk, len(offsets)):
+        points = mesh.grid.world(ijk[:, None, :] + offsets)
+        index = image.grid.index(points)
+        valid = ((index > -0.501) & (index < np.array(image.shape) - 0.499)).all(axis=-1)
+        n_outside += int(np.count_nonzero(~valid.any(axis=1)))
+        weight = valid
+        if bone is not None:
+            in_bone = np.asarray(valid & (_interpolate(bone.array, bone.grid.index(points)) >= 0.5))
+            bare = ~in_bone.any(axis=1)
+            n_bare += int(np.count_nonzero(bare))
+            weight = np.where(bare[:, None], valid, in_bone)
+        sampled = np.where(weight, _interpolate(values, index), 0.0)
+        mean[part] = sampled.sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
+    _check_sampled(mean, n_outside, n_bare, image)
+    return mean
+
+
+def _check_sampled(mean: Float, n_outside: int, n_bare: int, image: Image) -> None:
+    if n_outside:
+        raise InputError(
+            f"{n_outside} of {mean.size} bricks lie outside the image of shape {image.shape}: "
+            "mesh and image do not belong together, or the image was cropped"
+        )
+    if not np.isfinite(mean).all():
+        raise InputError(
+            f"the image is not finite in {np.count_nonzero(~np.isfinite(mean))} of {mean.size} "
+            "bricks: replace its NaN or infinite voxels first"
+        )
+    if n_bare:
+        logger.info("%d of %d bricks have no point in the mask: all taken", n_bare, mean.size)
+
+
+def _interpolate(array: NDArray[Any], index: Float) -> Float:
+    """Linear interpolation at fractional indices, (..., 3) -> (...); constant beyond the grid."""
+    flat = index.reshape(-1, 3).T
+    sampled = ndimage.map_coordinates(array, flat, order=1, mode="nearest", output=np.float64)
+    return np.asarray(sampled).reshape(index.shape[:-1])
+
+
+def _chunks(ijk: Int, points_each: int) -> Iterator[tuple[slice, Int]]:
+    """Cut rows into parts with about `CHUNK` points, points_each for a row."""
+    rows = max(CHUNK // points_each, 1)
+    for start in range(0, len(ijk), rows):
+        part = slice(start, start + rows)
+        yield part, ijk[part]
+
+
+def _mesh_grid(mask: Mask, image: Grid, edge_mm: float, direction: ArrayLike | None) -> Grid:
+    """Cubes that cover the box of the mask's voxels along the axes of the mesh."""
+    axes = np.eye(3) if direction is None else np.asarray(direction, dtype=np.float64)
+    if axes.shape != (3, 3) or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-6:
+        raise InputError(f"direction must be three perpendicular unit columns, got {axes.tolist()}")
+    if np.linalg.det(axes) < 0:
+        raise InputError("direction must be right-handed: swap two columns or turn one around")
+    shell = mask & ~ndimage.binary_erosion(mask)
+    centres = image.world(np.argwhere(shell)) @ axes
+    half = np.abs(axes.T @ image.affine[:3, :3]).sum(axis=1) / 2
+    low, high = centres.min(axis=0) - half, centres.max(axis=0) + half
+    shape = np.maximum(np.ceil((high - low) / edge_mm - 1e-6).astype(int), 1)
+    return Grid.of(tuple(shape), edge_mm, axes @ (low + edge_mm / 2), axes)
+
+
+def _fractions(field: DistanceField, grid: Grid) -> NDArray[np.float32]:
+    """Volume fraction inside the zero level of each brick of a grid, (ni, nj, nk)."""
+    edge = float(grid.spacing_mm[0])
+    fraction = np.zeros(grid.shape, dtype=np.float32)
+    near = 2.0 * edge * np.sqrt(3) / 2 + float(field.grid.spacing_mm.max())
+    offsets = sub_points(_points_per_edge(field.grid, edge))
+    rows = max(CHUNK // (grid.shape[1] * grid.shape[2]), 1)
+    for start in range(0, grid.shape[0], rows):
+        stop = min(start + rows, grid.shape[0])
+        slab = np.moveaxis(np.indices((stop - start, *grid.shape[1:])), 0, -1)
+        slab = slab + np.array((start, 0, 0))
+        centre = field.at(grid.world(slab))
+        filled = (centre < 0).astype(np.float32)
+        edge_ijk = slab[np.abs(centre) < near]
+        parts = [
+            (field.at(grid.world(ijk[:, None, :] + offsets)) < 0).mean(axis=1)
+            for _, ijk in _chunks(edge_ijk, len(offsets))
+        ]
+        filled[np.abs(centre) < near] = np.concatenate(parts) if parts else 0
+        fraction[start:stop] = filled
+    return fraction
+
+
+def _points_per_edge(image: Grid, edge_mm: float) -> int:
+    """Sub-points along a brick's edge: about two for a voxel, from 3 to 6."""
+    return int(np.clip(np.ceil(2 * edge_mm / image.spacing_mm.min()), 3, 6))
+
+
+def _regions(labels: LabelMap, values: list[int], grid: Grid, exists: Mask) -> NDArray[np.uint8]:
+    """Label value of the region that has most of each brick, 0 where no brick exists."""
+    region = np.zeros(grid.shape, dtype=np.uint8)
+    values = [value for value in values if (labels.array == value).any()]
+    if max(values) > 255:
+        raise InputError(f"label values must be 255 or less to be regions, got {max(values)}")
+    edge = float(grid.spacing_mm[0])
+    fields = [distance_field(labels.array == value, labels.grid, edge) for value in values]
+    offsets = sub_points(3)
+    ijk = np.argwhere(exists)
+    winner = np.zeros(len(ijk), dtype=np.intp)
+    for part, some in _chunks(ijk, len(offsets)):
+        if len(fields) == 1:
+            break
+        points = grid.world(some[:, None, :] + offsets)
+        nearest = np.argmin([field.at(points) for field in fields], axis=0)
+        votes = [(nearest == k).sum(axis=1) for k in range(len(fields))]
+        winner[part] = np.argmax(votes, axis=0)
+    region[exists] = np.array(values, dtype=np.uint8)[winner]
+    return region
+
+
+def _largest_piece(exists: Mask) -> tuple[Mask, int]:
+    """Largest face-connected piece and the number of bricks outside it."""
+    pieces, count = ndimage.label(exists)
+    if count <= 1:
+        return exists, 0
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    kept = pieces == sizes.argmax()
+    n_removed = int(sizes.sum() - sizes.max())
+    logger.warning("removed %d bricks in %d pieces apart from the bone", n_removed, count - 1)
+    return kept, n_removed
