@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bonekit.phantom.parameters import BodyParameters
-from bonekit.phantom.shapes import Array, Vector, Waves, smoothstep
+from bonekit.phantom.shapes import Array, Vector, Waves, radial, smoothstep
 
 AIR, FAT, MUSCLE, CARTILAGE, DISC, CANAL = -1000.0, -100.0, 55.0, 60.0, 80.0, 20.0
 PAD, TABLE_SHELL, TABLE_FOAM = -80.0, 150.0, -900.0
@@ -82,7 +82,7 @@ class BodyShape:
         y = (p[1] - np.float32(self.centre_mm[1])) / np.float32(self.parameters.half_depth_mm)
         level = (x * x * np.abs(x) + y * y * np.abs(y)) ** np.float32(1 / 3)
         reach = np.hypot(p[0] - self.centre_mm[0], p[1] - self.centre_mm[1])
-        return np.asarray(reach * (1 / np.maximum(level, 1e-6) - 1), dtype=np.float32)
+        return -radial(reach, level, self.parameters.half_depth_mm)
 
     def _under(self, p: Array, hu: Array) -> Array:
         """Lay pad, rods and table under the patient."""

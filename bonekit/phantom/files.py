@@ -39,7 +39,8 @@ def write_phantom(phantom: Phantom, folder: str | Path, *, dicom: bool = False) 
         temporary.write_text(text, encoding="utf-8")
     ct = target / ("dicom" if dicom else "ct.nii.gz")
     if dicom:
-        write_dicom(phantom.ct, ct)
+        scanner = phantom.truth["parameters"]["scanner"]
+        write_dicom(phantom.ct, ct, kernel=scanner["kernel"])
     else:
         write(phantom.ct, ct)
     return ct

@@ -116,13 +116,19 @@ def slice_profile(
 
 
 def _slice_points(grid: Grid, k: int, s: int, sub: int) -> Array:
-    """World points (3, sub * ni * s * nj * s) of the samples of slice k."""
+    """World points (3, sub * ni * s * nj * s) of the samples of slice k.
+
+    The s * s columns of a pixel are staggered along z, so that a flat endplate is not counted in
+    whole samples; the pattern is mirror-symmetric.
+    """
 
     def samples(start: int, count: int, times: int) -> NDArray[np.float64]:
         return start + (np.arange(count * times) + 0.5) / times - 0.5
 
     i, j = samples(0, grid.shape[0], s), samples(0, grid.shape[1], s)
-    along = samples(k, 1, sub)[:, None, None], i[:, None], j
+    row, column = (np.minimum(n := np.arange(c.size), n[::-1]) % s for c in (i, j))
+    stagger = ((row[:, None] * s + column + 0.5) / s**2 - 0.5) / sub
+    along = samples(k, 1, sub)[:, None, None] + stagger, i[:, None], j
     columns = grid.affine[:3, 2], grid.affine[:3, 0], grid.affine[:3, 1]
     points = [
         grid.origin_mm[a] + sum(c[a] * x for c, x in zip(columns, along, strict=True))

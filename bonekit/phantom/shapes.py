@@ -61,13 +61,21 @@ def sphere(p: Array, centre: ArrayLike, radius_mm: float) -> Array:
     return norm(moved(p, centre)) - np.float32(radius_mm)
 
 
+def radial(reach: Array, level: Array, inner_mm: float) -> Array:
+    """Distance along the ray from a centre to the surface where a homogeneous `level` is 1.
+
+    `reach` is the distance from the centre, `inner_mm` the depth of the centre itself.
+    """
+    ray = reach * (1 - 1 / np.maximum(level, np.float32(1e-6)))
+    return np.asarray(np.where(level > 1e-6, ray, -inner_mm), dtype=np.float32)
+
+
 def ellipsoid(p: Array, centre: ArrayLike, radii_mm: ArrayLike) -> Array:
     """Distance to an ellipsoid along the ray from its centre (exact sign, exact for a ball)."""
     offset = moved(p, centre)
     reach = norm(offset)
     level = norm(offset / np.asarray(radii_mm, dtype=np.float32)[:, None])
-    ray = reach * (1 - 1 / np.maximum(level, np.float32(1e-6)))
-    return np.where(level > 1e-6, ray, np.float32(-np.min(radii_mm)))
+    return radial(reach, level, float(np.min(radii_mm)))
 
 
 def segment(p: Array, start: ArrayLike, stop: ArrayLike) -> tuple[Array, Array]:

@@ -21,6 +21,7 @@ from bonekit.phantom.shapes import (
     cone,
     dot,
     flattened,
+    radial,
     rotation,
     smooth_intersection,
     smooth_union,
@@ -71,16 +72,15 @@ class VertebraShape:
         inset = np.float32(waist_mm) * np.cos(np.pi * p[2] / np.float32(par.height_mm)) ** 2
         a, b = par.width_mm / 2 - inset, par.depth_mm / 2 - np.float32(0.7) * inset
         x, y = np.abs(p[0]) / a, np.abs(p[1]) / b
-        level = np.maximum((x**2.4 + y**2.4) ** (1 / 2.4), 1e-6)
-        return np.asarray(np.hypot(p[0], p[1]) * (1 - 1 / level), dtype=np.float32)
+        level = (x**2.4 + y**2.4) ** (1 / 2.4)
+        return radial(np.hypot(p[0], p[1]), level, par.depth_mm / 2)
 
     def canal(self, p: Array) -> Array:
         """Distance to the spinal canal, an elliptic tube."""
         par = self.parameters
         a, b = par.canal_width_mm / 2, par.canal_depth_mm / 2 + 0.75
         x, y = p[0], p[1] - np.float32(self.back + par.canal_depth_mm / 2 - 0.75)
-        level = np.maximum(np.hypot(x / np.float32(a), y / np.float32(b)), 1e-6)
-        return np.asarray(np.hypot(x, y) * (1 - 1 / level), dtype=np.float32)
+        return radial(np.hypot(x, y), np.hypot(x / np.float32(a), y / np.float32(b)), b)
 
     def body(self, p: Array) -> Array:
         """Signed distance to the vertebral body."""
