@@ -81,7 +81,8 @@ def _folder(source: Path) -> Path:
 
 
 def _chosen(source: Path, folder: Path, series_uid: str | None) -> list[SliceHeader]:
-    groups = scan(folder)
-    if series_uid is None and source.is_file() and source.suffix.lower() != ".zip":
+    single = source.is_file() and source.suffix.lower() != ".zip"
+    groups = scan(folder, deep=not single)
+    if series_uid is None and single:
         series_uid = series_of_file(source, groups)
     return choose(groups, series_uid)

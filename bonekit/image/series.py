@@ -188,15 +188,18 @@ def _extract(path: Path, folder: Path) -> None:
             raise InputError(f"{path} can't be unpacked: {error}") from error
 
 
-def scan(folder: Path) -> dict[str, list[SliceHeader]]:
-    """Read the headers of all DICOM images below a folder, grouped by Series Instance UID.
+def scan(folder: Path, *, deep: bool = True) -> dict[str, list[SliceHeader]]:
+    """Read the headers of the DICOM images in a folder, grouped by Series Instance UID.
+
+    Folders below it are searched too if `deep`.
 
     Raises
     ------
     InputError
         If there is none, or a CT or MR file is damaged.
     """
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "DICOMDIR"]
+    found = folder.rglob("*") if deep else folder.glob("*")
+    files = [p for p in sorted(found) if p.is_file() and p.name != "DICOMDIR"]
     groups: dict[str, list[SliceHeader]] = {}
     skipped = 0
     for file in files:

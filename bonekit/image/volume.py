@@ -211,7 +211,18 @@ class Volume:
         grid : Grid
         outside : float
             Value where `grid` reaches out of this volume.
+
+        Raises
+        ------
+        InputError
+            If the data type can't hold `outside`.
         """
+        kept = float(np.array(outside).astype(self.array.dtype))
+        if not np.isclose(kept, outside, equal_nan=True):
+            raise InputError(
+                f"outside={outside} does not fit into {self.array.dtype}: choose another value, "
+                "or convert the volume first"
+            )
         reference = sitk.Image(*map(int, grid.shape), sitk.sitkUInt8)
         reference.SetSpacing(grid.spacing_mm.tolist())
         reference.SetOrigin(grid.origin_mm.tolist())
@@ -282,7 +293,8 @@ def _nearest_axes(direction: Float) -> list[int]:
 
 def array_of(image: sitk.Image) -> NDArray[Any]:
     """Voxels of a SimpleITK image in the order ``array[i, j, k]``."""
-    return np.ascontiguousarray(sitk.GetArrayViewFromImage(image).T)
+    # A copy always: a view of an image that is gone reads freed memory.
+    return np.array(sitk.GetArrayViewFromImage(image).T, order="C", copy=True)
 
 
 def grid_of(image: sitk.Image) -> Grid:
