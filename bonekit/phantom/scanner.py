@@ -90,7 +90,7 @@ def scan(scene: Scene, grid: Grid, scanner: ScannerParameters) -> Scan:
         planes[row * sub : (row + 1) * sub] = _seen(found, grid, scanner, sub)
         if 0 <= k < grid.shape[2]:
             shares = {v: _reduce(found.region == v, grid, s, sub).mean(axis=0) for v in fraction}
-            region[:, :, k] = _decide(shares)
+            region[:, :, k] = _decide(shares, k)
             density[:, :, k] = _reduce(found.density, grid, s, sub).mean(axis=0)
             fraction = {v: fraction[v] + float(share.sum()) for v, share in shares.items()}
             own = found.density[np.isin(found.region, TARGET)]
@@ -166,12 +166,17 @@ def _blur(planes: Array, grid: Grid, scanner: ScannerParameters, scale: float) -
     return np.asarray(ndimage.gaussian_filter(planes, (0, *sigma), mode="nearest", truncate=3.5))
 
 
-def _decide(shares: dict[int, Array]) -> NDArray[np.uint8]:
-    """Regions of a slice: bone where half of the voxel is, then what most of that bone is."""
+def _decide(shares: dict[int, Array], k: int) -> NDArray[np.uint8]:
+    """Regions of slice k: bone where half of the voxel is, then what most of that bone is.
+
+    Ties go to either side like the fields of a (mirror-symmetric) chessboard: no bias in volume.
+    """
+    i, j = (np.minimum(n := np.arange(size), n[::-1]) for size in shares[OTHER_BONE].shape)
+    half = 0.5 + 1e-3 * (-1.0) ** (i[:, None] + j + k)
     order = np.array([LESION, CORTEX, TRABECULAR], np.uint8)
     own = np.stack([shares[int(value)] for value in order])
-    region = np.where(own.sum(axis=0) >= 0.5, order[own.argmax(axis=0)], 0)
-    return np.asarray(np.where(shares[OTHER_BONE] >= 0.5, OTHER_BONE, region), dtype=np.uint8)
+    region = np.where(own.sum(axis=0) >= half, order[own.argmax(axis=0)], 0)
+    return np.asarray(np.where(shares[OTHER_BONE] >= half, OTHER_BONE, region), dtype=np.uint8)
 
 
 def close_cortex(region: NDArray[np.uint8]) -> NDArray[np.uint8]:

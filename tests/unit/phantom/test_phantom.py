@@ -65,7 +65,7 @@ def test_the_density_holds_the_mass_of_a_finer_sampling() -> None:
 
 def test_the_labels_have_the_exact_volume(left: Phantom) -> None:
     volume = target(left).sum() * left.ct.grid.voxel_mm3
-    assert_allclose(volume, left.truth["bone_volume_mm3"], rtol=0.01)
+    assert_allclose(volume, left.truth["bone_volume_mm3"], rtol=0.005)
     lesion = left.labels.mask("lesion").sum() * left.ct.grid.voxel_mm3
     assert_allclose(lesion, left.truth["lesion_volume_mm3"], rtol=0.05)
     assert_allclose(left.truth["lesion_volume_mm3"], 4 / 3 * np.pi * 7**3, rtol=0.02)
@@ -94,7 +94,8 @@ def test_the_femur_is_one_piece_and_nested(left: Phantom) -> None:
     assert ndimage.label(bone)[1] == 1
     near_outside = bone & ~ndimage.binary_erosion(bone, border_value=1)
     assert not (near_outside & left.labels.mask("trabecular")).any()
-    assert not (left.density.array[~ndimage.binary_dilation(left.labels.array > 0)] > 0).any()
+    far = ~ndimage.binary_dilation(left.labels.array > 0, np.ones((3, 3, 3)))
+    assert not (left.density.array[far] > 0).any()
 
 
 def test_the_joint_is_open(left: Phantom) -> None:
