@@ -1,0 +1,154 @@
+"""The case file: everything that decides a run, checked once at the border.
+
+A case is YAML or JSON; `data_schema/case.schema.json` is written from these models. Inside the
+library plain arguments are passed, so nothing but the pipeline and the command line knows a case.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bonekit.errors import InputError
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SegmentationSettings(_Part):
+    """How the bone is found."""
+
+    labels: str | None = Field(
+        None, description="Label map made elsewhere; by default the built-in CT baseline is used."
+    )
+    label: str | int | None = Field(
+        None, description="Name or value of the bone in `labels`; by default found by its name."
+    )
+    lesions: str | None = Field(None, description="Mask of the lesions, drawn by a reader.")
+    allow_metal: bool = Field(False, description="Simulate a bone with metal in or near it.")
+    seed_mm: tuple[float, float, float] | None = Field(
+        None, description="LPS point inside the wanted vertebra, where several are in view."
+    )
+
+
+class CalibrationSettings(_Part):
+    """A line from HU to density: density = slope * HU + intercept."""
+
+    slope: Positive = Field(description="g/cm3 per HU.")
+    intercept: float = Field(description="g/cm3 at 0 HU.")
+    kind: Literal["k2hpo4", "hydroxyapatite", "ash", "apparent"] = Field(
+        description="What the phantom's densities are densities of."
+    )
+    source: str = Field(description="Where the line comes from: phantom, scanner, date.")
+
+
+class MeshSettings(_Part):
+    """The voxel mesh."""
+
+    edge_mm: Annotated[float, Field(ge=0.1, le=5.0)] = Field(
+        1.5, description="Edge of the cubic elements."
+    )
+
+
+class MaterialSettings(_Part):
+    """From density to elasticity."""
+
+    law: str = Field("keyak_2005", description="Name of a density-modulus law.")
+    nu: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.3, description="Poisson's ratio.")
+
+
+class StanceSettings(_Part):
+    """Single-leg stance of a femur."""
+
+    case: Literal["single_leg_stance"] = "single_leg_stance"
+    adduction_deg: Annotated[float, Field(ge=-30, le=40)] = Field(
+        8.0, description="Angle of the force to the shaft axis in the frontal plane, downwards out."
+    )
+    cap_deg: Annotated[float, Field(gt=5, le=90)] = Field(
+        40.0, description="Half angle of the part of the head's surface that carries the force."
+    )
+    fixed_mm: Positive = Field(10.0, description="Length of distal shaft that is held.")
+
+
+class CompressionSettings(_Part):
+    """Compression of a vertebral body between its endplates."""
+
+    case: Literal["endplate_compression"] = "endplate_compression"
+    strain: Annotated[float, Field(gt=0, le=0.05)] = Field(
+        0.0068, description="Shortening over the height of the body."
+    )
+    cap_mm: Positive = Field(3.0, description="Depth of endplate bone held by the loading caps.")
+
+
+class SolverSettings(_Part):
+    """The linear solver."""
+
+    rtol: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-8
+    max_iterations: Annotated[int, Field(ge=1)] = 1000
+    device: str = Field("cpu", description="torch device: cpu, cuda, cuda:1.")
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class Case(_Part):
+    """One bone of one scan, and how its strength is estimated."""
+
+    bone: str | None = Field(
+        None, description="femur_left, femur_right, vertebra_T1 ... vertebra_L5."
+    )
+    series_uid: str | None = Field(None, description="DICOM series, where a folder holds several.")
+    segmentation: SegmentationSettings = SegmentationSettings()
+    calibration: CalibrationSettings | None = Field(
+        None, description="Without one a default line is used and the result says uncalibrated."
+    )
+    mesh: MeshSettings = MeshSettings()
+    material: MaterialSettings = MaterialSettings()
+    stance: StanceSettings = StanceSettings()
+    compression: CompressionSettings = CompressionSettings()
+    solver: SolverSettings = SolverSettings()
+
+
+def read_case(path: str | Path | None) -> Case:
+    """Read a case file, or the defaults if there is none.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is neither YAML nor JSON, or has an unknown or wrong entry; the
+        message names the entry.
+    """
+    if path is None:
+        return Case()
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the case file {path} can't be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"the case file {path} is neither YAML nor JSON: {error}") from error
+    if content is not None and not isinstance(content, dict):
+        raise InputError(f"the case file {path} must hold named entries, found {content!r:.80}")
+    return parse_case(content or {}, str(path))
+
+
+def parse_case(content: dict[str, Any], origin: str) -> Case:
+    """Check the entries of a case; `origin` names them in errors."""
+    try:
+        return Case.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg'].lower()}, found {e['input']!r:.60}"
+            for e in error.errors()
+        ]
+        allowed = ", ".join(Case.model_fields)
+        raise InputError(
+            f"the case {origin} has {len(lines)} wrong "
+            f"{'entry' if len(lines) == 1 else 'entries'}:\n"
+            + "\n".join(lines)
+            + f"\nallowed at the top: {allowed}; see `bonekit schema case`"
+        ) from error

@@ -1,0 +1,276 @@
+"""The proximal femur in a CT, without weights: deterministic and explainable.
+
+1. `find_heads` gives spheres that may be femoral heads.
+2. Outside a shell round the sphere the bone falls apart into femur and pelvis; anatomy tells which
+   is which: the femur goes down and to the side, the pelvis up and to the middle.
+3. Inside the shell a watershed floods both from bright to dark and lets them meet in the joint
+   space, the darkest sheet between the two subchondral plates.
+4. Closing and slice-wise filling make the bone solid: the marrow canal carries density too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.segmentation import watershed
+
+from bonekit.anatomy.femur import FemurAnatomy, femur_anatomy
+from bonekit.errors import InputError
+from bonekit.image.volume import Grid, Image
+from bonekit.segmentation.head import Head, directions, find_heads, isotropic, robust_sphere
+
+Float = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Side = Literal["left", "right"]
+
+BONE_HU = 200.0  # halfway between muscle and thin, blurred cortex
+REACH_MM = 260.0  # how far from the head a femur is followed
+GAP_MM = 4.0  # cartilage of both surfaces with its blur
+MIN_FEMUR_ML = 5.0
+MIN_OFFSET_MM, MAX_OFFSET_MM = 20.0, 80.0  # of the head from the shaft axis; adults 30 to 55
+MIN_ROUNDNESS = 0.6  # a trochanter or a condyle reaches about a third
+
+
+@dataclass(frozen=True, eq=False)
+class FemurMask:
+    """A femur found round a head.
+
+    Parameters
+    ----------
+    side : "left" or "right"
+    head : Head
+        Refitted to the surface of the femur.
+    roundness : float
+        Fraction of the head's surface, away from the neck, within 2.5 mm of the sphere.
+    femur, other : ndarray of bool
+        Femur, filled, and the rest of the bone, on `grid`.
+    grid : Grid
+        Isotropic.
+    neck : ndarray, (3,)
+        Unit vector from the head's centre towards the neck.
+    sought : Head
+        The sphere the search began from.
+    """
+
+    side: Side
+    head: Head
+    roundness: float
+    femur: Mask
+    other: Mask
+    grid: Grid
+    neck: Float
+    sought: Head
+
+
+def segment_femora(ct: Image) -> list[FemurMask]:
+    """Find every proximal femur of a CT.
+
+    Parameters
+    ----------
+    ct : Image
+        In HU, canonical.
+
+    Returns
+    -------
+    list of FemurMask
+        At most one for each side, the rounder head first.
+    """
+    rough = [_femur_at(ct, head, 1.5) for head in find_heads(ct)]
+    likely = [f for f in rough if f is not None and f.roundness >= MIN_ROUNDNESS]
+    likely.sort(key=lambda f: -f.roundness * f.sought.inliers)
+    best: list[FemurMask] = []
+    for femur in likely:
+        other_hip = all(_apart(femur, known) and femur.side != known.side for known in best)
+        if other_hip and _stands_off(femur, ct.grid):
+            best.append(femur)
+    return [f for f in (_femur_at(ct, femur.sought, 1.0) for femur in best) if f is not None]
+
+
+def _apart(one: FemurMask, other: FemurMask) -> bool:
+    return bool(np.linalg.norm(one.head.centre_mm - other.head.centre_mm) > 60.0)
+
+
+def _stands_off(femur: FemurMask, field: Grid) -> bool:
+    """Whether the head stands off a shaft, as a trochanter, a condyle or a shaft's end does not."""
+    try:
+        anatomy = anatomy_of(femur, field)
+    except InputError:
+        return False
+    unsure = anatomy.shaft_length_mm < 30.0  # too short a shaft gives no axis to measure from
+    return unsure or (MIN_OFFSET_MM < anatomy.offset_mm < MAX_OFFSET_MM)
+
+
+def anatomy_of(femur: FemurMask, field: Grid) -> FemurAnatomy:
+    """Landmarks of a segmented femur; `field` is the grid of the whole scan."""
+    head = femur.head
+    return femur_anatomy(
+        femur.femur, femur.grid, femur.side, head.centre_mm, head.radius_mm, field
+    )
+
+
+def _femur_at(ct: Image, head: Head, spacing_mm: float) -> FemurMask | None:
+    """Cut the femur of one head out of the bone; None where the anatomy does not fit."""
+    image = isotropic(_around(ct, head.centre_mm), spacing_mm)
+    smooth = ndi.gaussian_filter(image.array, 0.5)
+    distance = _distance(image.grid, head.centre_mm)
+    bone = (smooth > BONE_HU) & (distance < REACH_MM)
+    parts = _beyond_the_joint(bone, distance, head, image.grid)
+    if parts is None:
+        return None
+    femur, pelvis, neck, side = parts
+    femur = _meet_in_the_joint(smooth, bone, distance, head, femur, pelvis, neck, image.grid)
+    femur = _solid(femur, bone & ~femur & (distance < head.radius_mm + 15.0), image.grid)
+    refitted = _fit_head(femur, head, neck, image.grid)
+    roundness = _roundness(femur, refitted, neck, image.grid)
+    return FemurMask(side, refitted, roundness, femur, bone & ~femur, image.grid, neck, head)
+
+
+def _around(ct: Image, centre: Float) -> Image:
+    """Crop to where the femur of a head at `centre` can be: flexed, abducted, but not above."""
+    corner = np.array([[-120, -220, -REACH_MM], [120, 160, 70.0]]) + centre
+    index = ct.grid.index(corner)
+    return ct.crop(np.floor(index.min(axis=0)), np.ceil(index.max(axis=0)) + 1)
+
+
+def _distance(grid: Grid, centre: Float) -> NDArray[np.float32]:
+    """Distance in mm of every voxel of an isotropic grid from a point, without a point array."""
+    steps = [
+        (np.arange(n) - c) * h
+        for n, c, h in zip(grid.shape, grid.index(centre), grid.spacing_mm, strict=True)
+    ]
+    i, j, k = np.ix_(*(s.astype(np.float32) ** 2 for s in steps))
+    return np.asarray(np.sqrt(i + j + k))
+
+
+def _beyond_the_joint(
+    bone: Mask, distance: Float, head: Head, grid: Grid
+) -> tuple[Mask, Mask, Float, Side] | None:
+    """Tell femur from pelvis outside the shell: (femur, pelvis, neck direction, side)."""
+    shell = head.radius_mm + GAP_MM
+    label, _ = ndi.label(ndi.binary_opening(bone & (distance > shell)))
+    touching = np.unique(label[(distance < shell + 2.5) & (label > 0)])
+    touching = touching[ndi.sum_labels(label > 0, label, touching) * grid.voxel_mm3 > 1000.0]
+    if touching.size == 0:
+        return None
+    offset = np.array(
+        [grid.world(c) - head.centre_mm for c in ndi.center_of_mass(label > 0, label, touching)]
+    )
+    volume = np.asarray(ndi.sum_labels(label > 0, label, touching)) * grid.voxel_mm3 / 1000.0
+    high = offset[:, 2] > -5.0
+    # The pelvis lies medially of the femur: away from it is lateral.
+    medial = np.average(offset[high, 0], weights=volume[high]) if high.any() else 0.0
+    score = -offset[:, 2] - np.sign(medial) * offset[:, 0]
+    candidate = np.where((offset[:, 2] < -5.0) & (volume > MIN_FEMUR_ML), score, -np.inf)
+    if not np.isfinite(candidate).any():
+        return None
+    chosen = touching[candidate.argmax()]
+    femur = label == chosen
+    lateral = float(offset[candidate.argmax(), 0])
+    root = femur & (distance < shell + 3.0)
+    neck = grid.world(np.argwhere(root)).mean(axis=0) - head.centre_mm
+    neck /= np.linalg.norm(neck)
+    return femur, (label > 0) & ~femur, neck, "left" if lateral > 0 else "right"
+
+
+def _meet_in_the_joint(
+    smooth: Float,
+    bone: Mask,
+    distance: Float,
+    head: Head,
+    femur: Mask,
+    pelvis: Mask,
+    neck: Float,
+    grid: Grid,
+) -> Mask:
+    """Share the bone of the shell between femur and pelvis along the dark joint space."""
+    shell = distance < head.radius_mm + GAP_MM + 2.0
+    box = ndi.find_objects(shell.astype(np.uint8))[0]
+    away = (grid.points()[box] - head.centre_mm) / np.maximum(distance[box], 1e-6)[..., None]
+    root = femur[box] & (distance[box] < head.radius_mm + GAP_MM + 3.0)
+    cone = np.quantile((away[root] @ neck), 0.05) - 0.15  # the neck leaves the head inside it
+    in_cone = away @ neck > cone
+    outside = (distance[box] > head.radius_mm + 2.0) & ~in_cone & bone[box]
+    ball = distance[box] < 0.85 * head.radius_mm
+    neck_root = in_cone & (distance[box] < head.radius_mm + GAP_MM + 1.0) & bone[box]
+    seeds = np.zeros(ball.shape, dtype=np.int32)
+    seeds[pelvis[box] | outside] = 2
+    seeds[ball | femur[box] | (neck_root & (away @ neck > 0.5 * (1 + cone)))] = 1
+    flooded = watershed(-smooth[box], seeds, mask=bone[box] | ball | femur[box])
+    result = femur.copy()
+    result[box] |= flooded == 1
+    return result
+
+
+def _solid(femur: Mask, other: Mask, grid: Grid) -> Mask:
+    """Close gaps of thin cortex, fill the canal slice by slice, keep the largest piece."""
+    h = float(grid.spacing_mm[0])
+    wide = int(np.ceil(4.0 / h))
+    box = tuple(
+        slice(max(b.start - wide, 0), b.stop + wide)
+        for b in ndi.find_objects(femur.astype(np.uint8))[0]
+    )
+    bone, taken = femur[box], other[box]
+    inner = tuple([slice(wide, -wide)] * 3)
+    # padding by the edge keeps a shaft open where the image cuts it
+    closed = _closing(np.pad(bone, wide, mode="edge"), 3.0 / h)[inner] & ~taken | bone
+    filled = closed.copy()
+    for axis in range(3):
+        for n in range(bone.shape[axis]):
+            plane = tuple(n if a == axis else slice(None) for a in range(3))
+            filled[plane] |= ndi.binary_fill_holes(closed[plane])
+    filled = filled & ~taken | bone
+    # off with vessels, ligaments and bridges of a voxel or two
+    opened = _opening(np.pad(filled, wide, mode="edge"), 1.5 / h)[inner]
+    result = np.zeros_like(femur)
+    result[box] = largest(opened)
+    return result
+
+
+def largest(mask: Mask) -> Mask:
+    """Largest face-connected piece of a mask; the mask itself if it is empty."""
+    label, n = ndi.label(mask)
+    return np.asarray(label == np.bincount(label.ravel())[1:].argmax() + 1) if n else mask
+
+
+def _closing(mask: Mask, radius: float) -> Mask:
+    """Close by a ball of any radius in voxels, at the cost of two distance maps."""
+    grown = ndi.distance_transform_edt(~mask) <= radius
+    return np.asarray(ndi.distance_transform_edt(grown) > radius)
+
+
+def _opening(mask: Mask, radius: float) -> Mask:
+    """Open by a ball of any radius in voxels."""
+    return ~_closing(~mask, radius)
+
+
+def _fit_head(femur: Mask, head: Head, neck: Float, grid: Grid) -> Head:
+    """Refit the sphere to the femur's own surface, away from the neck and the image border."""
+    surface = femur & ~ndi.binary_erosion(femur, border_value=1)
+    points = grid.world(np.argwhere(surface))
+    away = points - head.centre_mm
+    reach = np.linalg.norm(away, axis=1)
+    on_head = (np.abs(reach - head.radius_mm) < 5.0) & (away @ neck < 0.5 * reach)
+    if np.count_nonzero(on_head) < 100:
+        return head
+    centre, radius, _ = robust_sphere(points[on_head])
+    return replace(head, centre_mm=centre, radius_mm=radius)
+
+
+def _roundness(femur: Mask, head: Head, neck: Float, grid: Grid) -> float:
+    """Fraction of the visible directions away from the neck in which the bone ends on the sphere."""
+    rays = directions(400)
+    rays = rays[rays @ neck < 0.5]
+    r = np.arange(0.5 * head.radius_mm, head.radius_mm + 6.0, 0.5)
+    index = grid.index(head.centre_mm + rays[:, None] * r[:, None])
+    inside = ((index >= 0) & (index <= np.array(grid.shape) - 1)).all(axis=-1)
+    nearest = np.clip(np.rint(index).astype(int), 0, np.array(grid.shape) - 1)
+    bone = femur[tuple(np.moveaxis(nearest, -1, 0))]
+    end = np.where(bone.all(axis=1), len(r) - 1, (~bone).argmax(axis=1))
+    visible = inside[np.arange(len(rays)), end]
+    if np.count_nonzero(visible) < 0.3 * len(rays):
+        return 0.0
+    return float((np.abs(r[end] - head.radius_mm)[visible] < 2.5).mean())
