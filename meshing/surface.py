@@ -78,7 +78,8 @@ def surface(
     The mask is brought to cubic voxels where its slices are thick, contoured by SurfaceNets
     (Frisken, J Comput Graph Tech 2022;11:34-54), smoothed by a windowed-sinc low pass (Taubin,
     Zhang and Golub, ECCV 1996) in millimetres, and moved along its normals by the small distance
-    that gives it the volume of the voxels. Where the bone touches the border of the image it is closed there.
+    that gives it the volume of the voxels. Where the bone touches the border of the image it is
+    closed there.
 
     Parameters
     ----------

@@ -84,6 +84,11 @@ class TetMesh:
         return self.tetrahedra
 
     @property
+    def world_elements(self) -> Int:
+        """The same as `elements`: nodes are in the world."""
+        return self.tetrahedra
+
+    @property
     def element_region(self) -> NDArray[np.uint8]:
         """Region of each element, (n_elements,)."""
         return self.region
@@ -118,11 +123,13 @@ def tetra_mesh(
 ) -> TetMesh:
     """Fill the bone with tetrahedra whose faces follow the boundaries between its regions.
 
-    Regions are cut out from the last of `regions` to the first, each extended beyond the bone and
-    the regions cut before it, so that one that reaches the surface meets it without slivers. The
-    levels are chosen so that each region keeps the volume of its label. A layer thinner than
-    about half the edge length keeps its interfaces at the price of smaller elements there; one
-    smaller than four elements' cubes is not cut but labelled by its element centres.
+    The surface of the bone and that of a lesion are faces of the mesh; cortex and trabecular bone
+    are told apart by the voxel at each element's centre, because a cortex thinner than the edge
+    length can't be meshed well. `interfaces` cuts out other regions too, from the last of
+    `regions` to the first, each extended beyond the bone and the regions cut before it, so that
+    one that reaches the surface meets it without slivers. The levels are chosen so that each
+    region that is cut out keeps the volume of its label. One smaller than four cubes of the edge
+    length is not cut out.
 
     Parameters
     ----------
@@ -132,8 +139,8 @@ def tetra_mesh(
     regions : tuple of str
         Names of the labels that make up the bone; those that the label map lacks are left out.
     interfaces : tuple of str, optional
-        Regions to cut out; the others are labelled by the voxel at each element's centre. All by
-        default; ``()`` makes one body, ``("lesion",)`` a body with a lesion.
+        Regions to cut out: the lesion, if there is one, by default; ``()`` makes one body;
+        `regions` cuts out all, which suits a cortex of one edge length and more.
     smoothing_voxels : float
         Standard deviation of the Gaussian on the distance fields, in voxels.
 
@@ -158,7 +165,8 @@ def tetra_mesh(
     parts, n_removed = _cut_body(body, edge_mm, np.count_nonzero(mask) * labels.grid.voxel_mm3)
     around = _crop(labels.with_array(np.where(mask, labels.array, 0)), mask, 2 * edge_mm)
     order = [labels.label(n) for n in regions[::-1] if n in labels.names.values()]
-    wanted = order if interfaces is None else [labels.label(n) for n in interfaces]
+    cut = ("lesion",) if interfaces is None else interfaces
+    wanted = [value for value in order if labels.names[value] in cut]
     parts, left = _cut_regions(parts, around, order, wanted, edge_mm, smoothing_voxels)
     nodes, tetrahedra, reference = remesh(parts, edge_mm)
     region = _label_rest(nodes[tetrahedra].mean(axis=1), reference, around, left)

@@ -85,6 +85,13 @@ class VoxelMesh:
         corner = self.element_ijk[:, None, :] + BRICK_CORNERS
         return np.asarray(self._node_number[tuple(np.moveaxis(corner, -1, 0))])
 
+    @property
+    def world_elements(self) -> Int:
+        """`elements`, turned to a positive volume in the world if the grid is left-handed."""
+        if np.linalg.det(self.grid.direction) < 0:
+            return np.asarray(self.elements[:, [4, 5, 6, 7, 0, 1, 2, 3]])
+        return self.elements
+
     @cached_property
     def nodes_mm(self) -> Float:
         """World coordinates of the nodes, (n_nodes, 3)."""

@@ -163,14 +163,15 @@ def sample_elements(
     for part, ijk in _chunks(mesh.element_ijk, len(offsets)):
         points = mesh.grid.world(ijk[:, None, :] + offsets)
         index = image.grid.index(points)
-        valid = ((index > -0.501) & (index < np.array(image.shape) - 0.499)).all(axis=-1)
+        within = (index > -0.501) & (index < np.array(image.shape) - 0.499)
+        valid: Mask = np.asarray(within.all(axis=-1))
         n_outside += int(np.count_nonzero(~valid.any(axis=1)))
-        weight = valid
+        weight: Mask = valid
         if bone is not None:
             in_bone = np.asarray(valid & (_interpolate(bone.array, bone.grid.index(points)) >= 0.5))
-            bare = ~in_bone.any(axis=1)
+            bare = ~np.any(in_bone, axis=1)
             n_bare += int(np.count_nonzero(bare))
-            weight = np.where(bare[:, None], valid, in_bone)
+            weight = np.where(bare[:, None], valid, in_bone).astype(bool)
         sampled = np.where(weight, _interpolate(values, index), 0.0)
         mean[part] = sampled.sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
     _check_sampled(mean, n_outside, n_bare, image)
@@ -258,18 +259,27 @@ def _regions(labels: LabelMap, values: list[int], grid: Grid, exists: Mask) -> N
         raise InputError(f"label values must be 255 or less to be regions, got {max(values)}")
     edge = float(grid.spacing_mm[0])
     fields = [distance_field(labels.array == value, labels.grid, edge) for value in values]
-    offsets = sub_points(3)
     ijk = np.argwhere(exists)
-    winner = np.zeros(len(ijk), dtype=np.intp)
-    for part, some in _chunks(ijk, len(offsets)):
-        if len(fields) == 1:
-            break
-        points = grid.world(some[:, None, :] + offsets)
-        nearest = np.argmin([field.at(points) for field in fields], axis=0)
-        votes = [(nearest == k).sum(axis=1) for k in range(len(fields))]
-        winner[part] = np.argmax(votes, axis=0)
+    centres = np.stack([field.at(grid.world(ijk)) for field in fields], axis=1)
+    winner = np.argmin(centres, axis=1)
+    if len(fields) > 1:
+        best = np.sort(centres, axis=1)
+        mixed = np.flatnonzero(best[:, 1] - best[:, 0] < 4.0 * edge)
+        winner[mixed] = _most_points(fields, grid, ijk[mixed])
     region[exists] = np.array(values, dtype=np.uint8)[winner]
     return region
+
+
+def _most_points(fields: list[DistanceField], grid: Grid, ijk: Int) -> Int:
+    """Which field is lowest at most points of each brick, (n,)."""
+    offsets = sub_points(3)
+    winner = np.zeros(len(ijk), dtype=np.int64)
+    for part, some in _chunks(ijk, len(offsets)):
+        points = grid.world(some[:, None, :] + offsets)
+        lowest = np.argmin([field.at(points) for field in fields], axis=0)
+        votes = [(lowest == k).sum(axis=1) for k in range(len(fields))]
+        winner[part] = np.argmax(votes, axis=0)
+    return winner
 
 
 def _largest_piece(exists: Mask) -> tuple[Mask, int]:
