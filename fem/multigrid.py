@@ -29,7 +29,7 @@ from bonekit.meshing.voxel import BRICK_CORNERS
 
 log = logging.getLogger(__name__)
 
-_BOTTOM_DOF = 2500  # solved by a dense factor
+_BOTTOM_DOF = 1800  # solved by a dense factor
 _DEGREE = 3  # of the Chebyshev smoother
 _SPREAD = 15.0  # ratio of the largest to the smallest eigenvalue that the smoother aims at
 
@@ -287,18 +287,20 @@ def _direct(
     """Dense inverse of the coarsest stiffness, factored in float64.
 
     A coarse function that vanishes on every free node is a null vector: the diagonal is raised by
-    1e-10 of itself, and the right-hand side has no part along such a vector.
+    1e-8 of itself. Such a vector then comes out amplified, and must not drown the others: the
+    inverse stays in float64, and the prolongation removes it.
     """
     A = StencilOperator(bricks, torch.float64, device)
     matrix = A.dense()
     diagonal = matrix.diagonal()
-    smallest = float(diagonal.max()) * 1e-12
-    diagonal += torch.where(diagonal > smallest, 1e-10 * diagonal, float(diagonal.max()) or 1.0)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix)).to(dtype)
+    largest = float(diagonal.max()) or 1.0
+    diagonal += torch.where(diagonal > 1e-12 * largest, 1e-8 * diagonal, largest)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
 
     def solve(b: Tensor) -> Tensor:
         x = torch.zeros_like(b)
-        x[:, A.nodes] = (inverse @ b[:, A.nodes].t().reshape(-1)).view(-1, 3).t()
+        known = b[:, A.nodes].t().reshape(-1).to(inverse.dtype)
+        x[:, A.nodes] = (inverse @ known).view(-1, 3).t().to(dtype)
         return x
 
     return solve
