@@ -205,6 +205,8 @@ def _first_complete(cut: Mask, area: Float) -> int:
 
 def _neck_axis(from_head: Float, reach: Float, radius: float, shaft_axis: Float) -> Float:
     """Direction from the head's centre to the middle of the neck just outside the head."""
-    shell = (reach > 1.15 * radius) & (reach < 1.5 * radius) & (from_head @ shaft_axis < 0.3 * reach)
+    shell = (
+        (reach > 1.15 * radius) & (reach < 1.5 * radius) & (from_head @ shaft_axis < 0.3 * reach)
+    )
     middle = from_head[shell].mean(axis=0)
     return np.asarray(middle / np.linalg.norm(middle))

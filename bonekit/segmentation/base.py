@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.image.volume import Colour, Image, LabelMap
 
 Mask = NDArray[np.bool_]
@@ -60,12 +62,14 @@ class Segmentation:
     findings : tuple of Finding
     measures : mapping of str to float
         Such as ``volume_ml``, ``shaft_length_mm``; the unit stands in the name.
+    anatomy : FemurAnatomy or VertebraAnatomy
     method : str
-        What made the labels: a method with its version, or the name of the imported file.
+        What made the labels: the built-in method or an imported label map.
     """
 
     bone: str
     labels: LabelMap
+    anatomy: FemurAnatomy | VertebraAnatomy
     findings: tuple[Finding, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
     method: str = ""
@@ -74,6 +78,11 @@ class Segmentation:
     def bone_mask(self) -> Mask:
         """Voxels of the bone, all regions together."""
         return self.labels.mask(*BONE_REGIONS)
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What keeps the bone from being simulated."""
+        return tuple(f for f in self.findings if f.severity == "error")
 
 
 class Segmenter(Protocol):

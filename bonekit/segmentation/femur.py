@@ -104,12 +104,37 @@ def _stands_off(femur: FemurMask, field: Grid) -> bool:
     return unsure or (MIN_OFFSET_MM < anatomy.offset_mm < MAX_OFFSET_MM)
 
 
+def femur_of_mask(mask: Mask, grid: Grid, side: Side) -> FemurMask:
+    """Describe a femur that was segmented elsewhere.
+
+    The head is where the largest ball fits into the bone; its sphere is then fitted to the surface.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, (ni, nj, nk)
+        In one piece, the canal filled.
+    grid : Grid
+        Canonical.
+    side : "left" or "right"
+    """
+    cube = isotropic(Image(mask.astype(np.float32), grid), 1.0)
+    femur = largest(cube.array >= 0.5)
+    inside = ndi.distance_transform_edt(np.pad(femur, 1, mode="edge"))[1:-1, 1:-1, 1:-1]
+    place = np.unravel_index(int(inside.argmax()), inside.shape)
+    head = Head(cube.grid.world(place), float(inside[place]) + 0.5, 0.0, 1.0)
+    away = cube.grid.world(np.argwhere(femur)).mean(axis=0) - head.centre_mm
+    for _ in range(3):
+        head = _fit_head(femur, head, away / np.linalg.norm(away), cube.grid)
+    neck = away / np.linalg.norm(away)
+    roundness = _roundness(femur, head, neck, cube.grid)
+    other = np.zeros_like(femur)
+    return FemurMask(side, head, roundness, femur, other, cube.grid, neck, head)
+
+
 def anatomy_of(femur: FemurMask, field: Grid) -> FemurAnatomy:
     """Landmarks of a segmented femur; `field` is the grid of the whole scan."""
     head = femur.head
-    return femur_anatomy(
-        femur.femur, femur.grid, femur.side, head.centre_mm, head.radius_mm, field
-    )
+    return femur_anatomy(femur.femur, femur.grid, femur.side, head.centre_mm, head.radius_mm, field)
 
 
 def _femur_at(ct: Image, head: Head, spacing_mm: float) -> FemurMask | None:
@@ -125,6 +150,7 @@ def _femur_at(ct: Image, head: Head, spacing_mm: float) -> FemurMask | None:
     femur = _meet_in_the_joint(smooth, bone, distance, head, femur, pelvis, neck, image.grid)
     femur = _solid(femur, bone & ~femur & (distance < head.radius_mm + 15.0), image.grid)
     refitted = _fit_head(femur, head, neck, image.grid)
+    femur |= _distance(image.grid, refitted.centre_mm) < refitted.radius_mm  # notches of the rim
     roundness = _roundness(femur, refitted, neck, image.grid)
     return FemurMask(side, refitted, roundness, femur, bone & ~femur, image.grid, neck, head)
 
