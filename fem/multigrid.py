@@ -3,7 +3,8 @@
 Each coarse brick is two (or one) fine bricks wide along each axis, and its stiffness is the exact
 Galerkin projection of the stiffness of its children, with the fixed degrees of freedom removed on
 the finest grid: nothing is averaged, so thin cortex, pores and odd supports are seen as they are.
-The finest level is matrix-free; the coarse ones hold one 27-point stencil of 3x3 blocks per node.
+The finest level is matrix-free, its fields of shape (3, n); the coarse ones hold rows of 3x3
+blocks, their fields are (n, 3).
 
 References
 ----------
@@ -21,11 +22,9 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from bonekit.fem.galerkin import CoarseBricks, coarsen, coarsen_again
+from bonekit.fem.galerkin import Bricks, Coarsening, bricks_of, coarsen, project, project_unit
 from bonekit.fem.operator import BrickOperator, Float, Lattice
-from bonekit.meshing.voxel import BRICK_CORNERS
 
 log = logging.getLogger(__name__)
 
@@ -37,71 +36,61 @@ _SPREAD = 15.0  # ratio of the largest to the smallest eigenvalue that the smoot
 class LevelOperator(Protocol):
     """What a level needs of its stiffness."""
 
-    lattice: Lattice
-
     def __call__(self, u: Tensor) -> Tensor:
-        """Turn displacements into forces, both (3, size)."""
+        """Turn displacements into forces."""
 
     def diagonal(self) -> Tensor:
-        """Diagonal of the stiffness, (3, size)."""
+        """Diagonal of the stiffness."""
 
 
-class StencilOperator:
-    """Assembled stiffness: per node, 3x3 blocks to its 27 neighbours.
+class BlockRows:
+    """Assembled stiffness: per node, 3x3 blocks to its neighbours, rows padded to one length.
 
     Parameters
     ----------
-    bricks : CoarseBricks
-    dtype, device
-        Of the tensors it takes and gives.
+    bricks : Bricks
+    K : Tensor of float64, (n, 24, 24)
+        Stiffness of each brick.
+    dtype : torch.dtype
+        Of the fields, (n_nodes, 3), that it takes and gives.
     """
 
-    def __init__(self, bricks: CoarseBricks, dtype: torch.dtype, device: torch.device) -> None:
-        self.lattice = bricks.lattice
-        corner = bricks.lattice.number(bricks.cells)[:, None] + np.array(bricks.lattice.corners)
-        nodes, row = np.unique(corner, return_inverse=True)
-        rows = torch.as_tensor(row.reshape(corner.shape), device=device)
-        blocks = bricks.K.new_zeros(len(nodes), 3, 27, 3)
-        for a, b in np.ndindex(8, 8):  # for one pair of corners no node comes twice
-            slot = int((BRICK_CORNERS[b] - BRICK_CORNERS[a] + 1) @ (9, 3, 1))
-            blocks[rows[:, a], :, slot] += bricks.K[:, 3 * a : 3 * a + 3, 3 * b : 3 * b + 3]
-        self.blocks = blocks.to(dtype).reshape(len(nodes), 3, 81)
-        self.nodes = torch.as_tensor(nodes, device=device)
-        # Rows of nine numbers hold the three neighbours along k; nine such rows make the stencil.
-        step_i, step_j, _ = (int(s) for s in bricks.lattice.strides)
-        self._margin = step_i + step_j + 1
-        shifts = [i * step_i + j * step_j - 1 for i in (-1, 0, 1) for j in (-1, 0, 1)]
-        shift = torch.as_tensor(shifts, device=device) + self._margin
-        self._windows = (self.nodes[:, None] + shift).reshape(-1)
+    def __init__(self, bricks: Bricks, K: Tensor, dtype: torch.dtype) -> None:
+        n = bricks.n_nodes
+        pair = bricks.corners[:, :, None] * n + bricks.corners[:, None, :]
+        entry, where = np.unique(pair, return_inverse=True)
+        row, column = np.divmod(entry, n)
+        start = np.searchsorted(row, np.arange(n))
+        slot = np.arange(len(entry)) - start[row]
+        width = int(slot.max()) + 1
+        target = torch.as_tensor((row * width + slot)[where.ravel()], device=K.device)
+        blocks = K.new_zeros(n * width, 9)
+        local = K.view(-1, 8, 3, 8, 3).transpose(2, 3).reshape(-1, 9)
+        blocks.index_add_(0, target, local)
+        columns = np.repeat(np.arange(n)[:, None], width, axis=1)
+        columns[row, slot] = column
+        self.columns = torch.as_tensor(columns, device=K.device)
+        self.blocks = blocks.view(n, width, 3, 3).transpose(1, 2).reshape(n, 3, 3 * width).to(dtype)
+        own = torch.as_tensor(slot[row == column], device=K.device)
+        self._diagonal = blocks.view(n, width, 9)[torch.arange(n, device=K.device), own][:, ::4]
 
     def __call__(self, u: Tensor) -> Tensor:
-        """Nodal forces, (3, size), of nodal displacements, (3, size)."""
-        padded = pad(u.t(), (0, 0, self._margin, self._margin)).contiguous()
-        windows = padded.as_strided((len(padded) - 2, 9), (3, 1)).index_select(0, self._windows)
-        force = torch.bmm(self.blocks, windows.view(-1, 81, 1))[..., 0]
-        out = torch.zeros_like(u)
-        out[:, self.nodes] = force.t()
-        return out
+        """Turn nodal displacements, (n_nodes, 3), into nodal forces."""
+        neighbours = u.index_select(0, self.columns.view(-1)).view(len(u), -1, 1)
+        return torch.bmm(self.blocks, neighbours)[..., 0]
 
     def diagonal(self) -> Tensor:
-        """Diagonal of the stiffness, (3, size)."""
-        out = self.blocks.new_zeros(3, self.lattice.size)
-        for axis in range(3):
-            out[axis, self.nodes] = self.blocks[:, axis, 13 * 3 + axis]
-        return out
+        """Diagonal of the stiffness, (n_nodes, 3)."""
+        return self._diagonal.to(self.blocks.dtype)
 
     def dense(self) -> Tensor:
-        """Assemble the matrix, (3 n, 3 n), over `nodes`, unknowns node by node."""
-        n = len(self.nodes)
-        place = torch.full((self.lattice.size + 2 * self._margin,), n, device=self.nodes.device)
-        place[self.nodes + self._margin] = torch.arange(n, device=self.nodes.device)
-        steps = torch.arange(3, device=self.nodes.device)
-        column = place[self._windows[:, None] + steps].view(n, 27)
-        matrix = self.blocks.new_zeros(n, 3, n + 1, 3)
-        for slot in range(27):
-            block = self.blocks.view(n, 3, 27, 3)[:, :, slot]
-            matrix[torch.arange(n, device=column.device), :, column[:, slot]] += block
-        return matrix[:, :, :n].reshape(3 * n, 3 * n)
+        """Assemble the matrix, (3 n_nodes, 3 n_nodes)."""
+        n, width = self.columns.shape
+        blocks = self.blocks.view(n, 3, width, 3).transpose(1, 2).reshape(-1, 3, 3)
+        rows = torch.arange(n, device=blocks.device).repeat_interleave(width)
+        matrix = blocks.new_zeros(n * n, 3, 3)
+        matrix.index_add_(0, rows * n + self.columns.view(-1), blocks)  # padding adds zeros
+        return matrix.view(n, n, 3, 3).transpose(1, 2).reshape(3 * n, 3 * n)
 
 
 class Chebyshev:
@@ -110,7 +99,7 @@ class Chebyshev:
     Parameters
     ----------
     A : LevelOperator
-    free : Tensor, (3, size)
+    free : Tensor or None
         1 where a degree of freedom takes part, else 0.
     bound : float or None
         Upper bound of the eigenvalues of inv(diag A) A; None estimates it by power iteration.
@@ -157,52 +146,50 @@ class Chebyshev:
         return 1.1 * norm
 
 
+class Transfer:
+    """Trilinear interpolation between the nodes of a level and of the next coarser one.
+
+    Parameters
+    ----------
+    step : Coarsening
+    n_fine : int
+        Number of finer nodes.
+    device : torch.device
+    """
+
+    def __init__(self, step: Coarsening, n_fine: int, device: torch.device) -> None:
+        self.n_fine, self.n_coarse = n_fine, step.coarse.n_nodes
+        self.groups: list[tuple[Tensor, Tensor]] = []  # finer nodes with the same number of sources
+        for count in (1, 2, 4, 8):
+            members = step.count == count
+            nodes = torch.as_tensor(step.nodes[members], device=device)
+            self.groups.append((nodes, torch.as_tensor(step.sources[members, :count]).to(device)))
+
+    def prolong(self, e: Tensor) -> Tensor:
+        """Interpolate a coarse field, (n_coarse, 3), to the finer nodes, (n_fine, 3)."""
+        fine = e.new_zeros(self.n_fine, 3)
+        for nodes, sources in self.groups:
+            rows = e.index_select(0, sources.reshape(-1)).view(*sources.shape, 3)
+            fine[nodes] = rows.mean(dim=1)
+        return fine
+
+    def restrict(self, r: Tensor) -> Tensor:
+        """Transpose of `prolong`."""
+        coarse = r.new_zeros(self.n_coarse, 3)
+        for nodes, sources in self.groups:
+            share = r.index_select(0, nodes) / sources.shape[1]
+            for source in sources.unbind(1):
+                coarse.index_add_(0, source, share)
+        return coarse
+
+
 @dataclass(frozen=True, eq=False)
 class Level:
-    """A grid of the hierarchy with its way to the next coarser one."""
+    """A grid of the hierarchy with its smoother and its way to the next coarser one."""
 
     A: LevelOperator
     smooth: Chebyshev
-    free: Tensor | None
-    factors: tuple[int, int, int]
-    coarse: Lattice
-
-    def restrict(self, r: Tensor) -> Tensor:
-        """Residual, (3, size), onto the coarse lattice, (3, coarse.size)."""
-        field = r.view(3, *self.A.lattice.nodes)
-        for axis in range(3):
-            if self.factors[axis] == 2:
-                field = _restrict_axis(field, axis + 1, 2 * self.coarse.nodes[axis] - 1)
-        return field.reshape(3, -1)
-
-    def prolong(self, e: Tensor) -> Tensor:
-        """Correction on the coarse lattice, (3, coarse.size), onto this one."""
-        field = e.view(3, *self.coarse.nodes)
-        for axis in (2, 1, 0):
-            if self.factors[axis] == 2:
-                field = _prolong_axis(field, axis + 1, self.A.lattice.nodes[axis])
-        fine = field.reshape(3, -1)
-        return fine if self.free is None else fine * self.free
-
-
-def _restrict_axis(field: Tensor, axis: int, padded: int) -> Tensor:
-    """Transpose of `_prolong_axis`: full weighting along one axis."""
-    last = field.movedim(axis, 0)
-    even, odd = last[::2], 0.5 * last[1::2]
-    out = even.new_zeros((padded + 1) // 2, *even.shape[1:])
-    out[: len(even)] = even
-    out[: len(odd)] += odd
-    out[1 : len(odd) + 1] += odd
-    return out.movedim(0, axis)
-
-
-def _prolong_axis(field: Tensor, axis: int, size: int) -> Tensor:
-    """Linear interpolation onto a lattice twice as fine along one axis, cut to ``size``."""
-    first = field.movedim(axis, 0)
-    out = first.new_empty(2 * len(first) - 1, *first.shape[1:])
-    out[::2] = first
-    out[1::2] = 0.5 * (first[:-1] + first[1:])
-    return out[:size].movedim(0, axis)
+    transfer: Transfer
 
 
 class Multigrid:
@@ -233,43 +220,44 @@ class Multigrid:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.dtype, device = dtype, free.device
-        self.levels: list[Level] = []
+        self.free = free.to(dtype)
         scale = np.diag(K) ** -0.5
         bound = float(np.linalg.eigvalsh(scale[:, None] * K * scale).max())  # holds for any E
-        mask = free.to(dtype)
         A: LevelOperator = BrickOperator(lattice, E, K, dtype, device)
-        smoother = Chebyshev(A, mask, bound)
-        factors = _factors(lattice, spacing_mm)
-        bricks = coarsen(lattice, E, K, free, factors)
-        self._add(Level(A, smoother, mask, factors, bricks.lattice))
-        h = spacing_mm * factors
-        while bricks.dof_bound > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
-            factors = _factors(bricks.lattice, h)
-            A = StencilOperator(bricks, dtype, device)
-            finer = bricks
-            bricks = coarsen_again(finer, factors)
-            self._add(Level(A, Chebyshev(A, None, None), None, factors, bricks.lattice))
-            h = h * factors
-        self._bottom = _direct(bricks, dtype, device)
+        bricks = bricks_of(lattice, E)
+        step = coarsen(bricks, _factors(lattice, spacing_mm))
+        stiffness = project_unit(bricks, step, E[E > 0], K, free)
+        smoother = Chebyshev(A, self.free, bound)
+        self.levels = [Level(A, smoother, Transfer(step, bricks.n_nodes, device))]
+        bricks, h = step.coarse, spacing_mm * step.factors
+        while 3 * bricks.n_nodes > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
+            A = BlockRows(bricks, stiffness, dtype)
+            step = coarsen(bricks, _factors(bricks.lattice, h))
+            stiffness = project(step, stiffness)
+            smoother = Chebyshev(A, None, None)
+            self.levels.append(Level(A, smoother, Transfer(step, bricks.n_nodes, device)))
+            bricks, h = step.coarse, h * step.factors
+        self._bottom = _direct(bricks, stiffness)
+        log.debug("%d levels over %d nodes at the bottom", len(self.levels), bricks.n_nodes)
 
     def __call__(self, r: Tensor) -> Tensor:
         """Approximate solution of A z = r."""
         scale = float(torch.linalg.vector_norm(r)) or 1.0
-        return self._cycle(0, (r / scale).to(self.dtype)).to(r.dtype) * scale
-
-    def _add(self, level: Level) -> None:
-        log.debug("level %d: %s nodes", len(self.levels), level.A.lattice.nodes)
-        self.levels.append(level)
+        b = (r / scale).to(self.dtype)
+        finest = self.levels[0]
+        x = finest.smooth(b)
+        rest = (b - finest.A(x)) * self.free
+        correction = self._cycle(1, finest.transfer.restrict(rest.t().contiguous()))
+        x += finest.transfer.prolong(correction).t() * self.free
+        return finest.smooth(b, x).to(r.dtype) * scale
 
     def _cycle(self, depth: int, b: Tensor) -> Tensor:
         if depth == len(self.levels):
             return self._bottom(b)
         level = self.levels[depth]
         x = level.smooth(b)
-        r = b - level.A(x)
-        if level.free is not None:
-            r *= level.free
-        x += level.prolong(self._cycle(depth + 1, level.restrict(r)))
+        rest = level.transfer.restrict(b - level.A(x))
+        x += level.transfer.prolong(self._cycle(depth + 1, rest))
         return level.smooth(b, x)
 
 
@@ -281,26 +269,20 @@ def _factors(lattice: Lattice, h: Float) -> tuple[int, int, int]:
     return i, j, k
 
 
-def _direct(
-    bricks: CoarseBricks, dtype: torch.dtype, device: torch.device
-) -> Callable[[Tensor], Tensor]:
-    """Dense inverse of the coarsest stiffness, factored in float64.
+def _direct(bricks: Bricks, K: Tensor) -> Callable[[Tensor], Tensor]:
+    """Dense inverse of the coarsest stiffness.
 
     A coarse function that vanishes on every free node is a null vector: the diagonal is raised by
     1e-8 of itself. Such a vector then comes out amplified, and must not drown the others: the
     inverse stays in float64, and the prolongation removes it.
     """
-    A = StencilOperator(bricks, torch.float64, device)
-    matrix = A.dense()
+    matrix = BlockRows(bricks, K, torch.float64).dense()
     diagonal = matrix.diagonal()
     largest = float(diagonal.max()) or 1.0
     diagonal += torch.where(diagonal > 1e-12 * largest, 1e-8 * diagonal, largest)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
 
     def solve(b: Tensor) -> Tensor:
-        x = torch.zeros_like(b)
-        known = b[:, A.nodes].t().reshape(-1).to(inverse.dtype)
-        x[:, A.nodes] = (inverse @ known).view(-1, 3).t().to(dtype)
-        return x
+        return (inverse @ b.reshape(-1).to(inverse.dtype)).view(-1, 3).to(b.dtype)
 
     return solve
