@@ -118,7 +118,7 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     mesh, path = bar(MIRROR), tmp_path / "bar.inp"
     E = np.ones(mesh.n_elements)
     nodes, elements = mesh.nodes_mm, mesh.world_elements
-    with pytest.raises(InputError, match="inverted.*world_elements"):
+    with pytest.raises(InputError, match=r"inverted.*world_elements"):
         write_calculix(nodes, mesh.elements, E, 0.3, path)
     with pytest.raises(InputError, match="1 of 80 moduli"):
         write_calculix(nodes, elements, np.where(np.arange(80) == 3, np.nan, 1.0), 0.3, path)
@@ -129,7 +129,7 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     twice = (Constraint("a b", np.array([0])), Constraint("A_B", np.array([1])))
     with pytest.raises(InputError, match="clash"):
         write_calculix(nodes, elements, E, 0.3, path, twice)
+    close = 1000 + np.arange(80) * 1e-12
     with pytest.raises(InputError, match="same modulus"):
-        close = 1000 + np.arange(80) * 1e-12
         write_calculix(nodes, elements, close, 0.3, path, bins_MPa=0.0)
     assert not list(tmp_path.iterdir())

@@ -79,7 +79,7 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     mesh = tetrahedra()
     with pytest.raises(InputError, match=r"mesh\.stl.*\.vtu"):
         write_mesh(mesh, tmp_path / "mesh.stl")
-    with pytest.raises(InputError, match="'E'.*2 elements"):
+    with pytest.raises(InputError, match=r"'E'.*2 elements"):
         write_mesh(mesh, tmp_path / "mesh.vtu", {"E": np.zeros(5)})
     with pytest.raises(InputError, match="not found"):
         read_mesh(tmp_path / "absent.vtu")

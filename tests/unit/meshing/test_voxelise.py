@@ -142,7 +142,7 @@ def test_bad_input_is_refused(bone: Bone) -> None:
     one[40, 40, 40] = 1
     with pytest.raises(InputError, match="1 voxels"):
         voxel_mesh(labels.with_array(one), 1.0)
-    with pytest.raises(InputError, match="none of the regions.*cortex"):
+    with pytest.raises(InputError, match=r"none of the regions.*cortex"):
         voxel_mesh(labels, 1.0, regions=("vertebra",))
     with pytest.raises(InputError, match="right-handed"):
         voxel_mesh(labels, 1.0, np.diag([1, 1, -1]))
