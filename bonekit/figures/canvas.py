@@ -160,7 +160,7 @@ def frame(axes: Axes, right: Size, up: Size) -> None:
 def scale_bar(axes: Axes, *, dark: bool) -> None:
     """Draw a bar of 20 mm into the lower left corner of a panel whose units are mm."""
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
-    x, y = x0 + 0.04 * (x1 - x0), y0 + 0.05 * (y1 - y0)
+    x, y = x0 + 0.04 * (x1 - x0), y0 + (0.05 if dark else 0.015) * (y1 - y0)
     colour = "white" if dark else INK
     effects = [withStroke(linewidth=2, foreground="black")] if dark else []
     axes.plot([x, x + SCALE_MM], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
@@ -228,12 +228,12 @@ def colour_bar(
     bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize=7.5, labelcolor=INK, labelfontfamily=FONT, length=2.5, width=0.6)
     cast(Any, bar.outline).set_visible(False)
-    write(axes, 0, 1 + (22 if over else 9) / tall, label, fontsize=7.5, va="bottom")
+    write(axes, 0, 1 + (28 if over else 9) / tall, label, fontsize=7.5, va="bottom")
     if over:
-        box = Rectangle((0, 1.012), 1, 12 / tall, transform=axes.transAxes, clip_on=False)
-        box.set_facecolor(to_hex(colours.get_cmap().get_over()))
+        box = Rectangle((0, 1 + 8 / tall), 1, 12 / tall, transform=axes.transAxes, clip_on=False)
+        box.set_facecolor(to_hex(tuple(colours.get_cmap().get_over())))
         axes.add_patch(box)
-        write(axes, 1.35, 1.012 + 6 / tall, over, fontsize=7.5, va="center")
+        write(axes, 1.35, 1 + 14 / tall, over, fontsize=7.5, va="center")
 
 
 def colour_scale(cmap: Any, norm: Normalize) -> ScalarMappable:

@@ -84,6 +84,7 @@ def load_drawing(model: Model) -> bytes:
     for axes, view in zip(panels, views, strict=True):
         draw_load(axes, model, outer, shown, view)
         title(axes, view.name)
+    scale_bar(panels[0], dark=False)
     legend(figure, [(mark.name, mark.colour) for mark in shown])
     note(figure, "Surface of the mesh, smoothed for the eye.")
     return png(figure)
@@ -169,7 +170,6 @@ def draw_load(axes: Axes, model: Model, outer: Shell, shown: list[Mark], view: V
             _arrows(axes, outer, mark, view)
     world = model.mesh.grid.direction
     orient(axes, world @ np.array(view.right), world @ np.array(view.up), dark=False)
-    scale_bar(axes, dark=False)
 
 
 def _touched(outer: Shell, mark: Mark) -> Float:

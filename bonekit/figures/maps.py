@@ -66,9 +66,10 @@ def modulus_map(mesh: VoxelMesh, E_MPa: Float, at_mm: ArrayLike | None = None) -
     for axes, cut in zip(panels, CUTS, strict=True):
         draw_cut(axes, mesh, E_MPa, cut, at, colours)
         title(axes, CUT_NAMES[cut])
+    scale_bar(panels[0], dark=False)
     modulus_bar(figure, colours)
     _mark_lesion(figure, mesh)
-    note(figure, "Cuts along the axes of the mesh.")
+    note(figure, "Cuts along the axes of the mesh, at one scale.")
     return png(figure)
 
 
@@ -94,7 +95,7 @@ def strain_map(mesh: VoxelMesh, strain_ratio: Float, at_mm: ArrayLike | None = N
         at_mm = mesh.centres_mm[int(strain_ratio.argmax())]
         where = "Cuts through the element of the highest strain."
     else:
-        where = "Cuts along the axes of the mesh."
+        where = "Cuts along the axes of the mesh, at one scale."
     at = cut_indices(mesh, at_mm)
     outer, colours, views = shell(mesh), strain_colours(), (FRONT, BACK)
     sizes = [cut_mm(mesh, cut) for cut in CUTS[:2]] + [outer.panel_mm(view) for view in views]
@@ -105,6 +106,7 @@ def strain_map(mesh: VoxelMesh, strain_ratio: Float, at_mm: ArrayLike | None = N
     for axes, view in zip(panels[2:], views, strict=True):
         draw_coloured(axes, mesh, outer, view, strain_ratio, colours)
         title(axes, view.name)
+    scale_bar(panels[0], dark=False)
     strain_bar(figure, colours)
     _mark_lesion(figure, mesh)
     share = np.count_nonzero(strain_ratio > 1) / mesh.n_elements
@@ -181,7 +183,6 @@ def draw_cut(
     direction = mesh.grid.direction
     upward = -direction[:, up] if cut == "axial" else direction[:, up]
     orient(axes, direction[:, right], upward, dark=False)
-    scale_bar(axes, dark=False)
 
 
 def _lesion(mesh: VoxelMesh) -> int:
@@ -205,7 +206,7 @@ def draw_coloured(
 ) -> None:
     """Paint the surface with the value of the element under each face, (n_elements,)."""
     rgb = np.asarray(colours.to_rgba(values[outer.element]))[:, :3]
-    paint(axes, outer, view, rgb)
+    paint(axes, outer, view, rgb, ambient=0.66)
     world = mesh.grid.direction
     orient(axes, world @ np.array(view.right), world @ np.array(view.up), dark=False)
 
@@ -220,7 +221,7 @@ def modulus_colours(E_MPa: Float) -> ScalarMappable:
 
 def modulus_bar(figure: Figure, colours: ScalarMappable) -> None:
     """Colour bar with ticks at powers of ten, in MPa and GPa."""
-    low, high = cast(tuple[float, float], colours.get_clim())
+    low, high = colours.get_clim()
     powers = [10.0**n for n in range(-3, 7) if low * 0.999 <= 10.0**n <= high * 1.001]
     ticks = powers if len(powers) > 1 else [low, high]
     colour_bar(figure, colours, ticks, [_pascals(x) for x in ticks], "Young's modulus")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bonekit.fem.model import Model
-from bonekit.figures.canvas import FONT, INK, MUTED, note, png, row, size_px, title
+from bonekit.figures.canvas import FONT, INK, MUTED, note, png, row, scale_bar, size_px, title
 from bonekit.figures.load import draw_load, marks, panel_mm
 from bonekit.figures.maps import (
     cut_indices,
@@ -68,6 +68,7 @@ def preview(
     title(panels[0], "Segmentation")
     draw_load(panels[1], model, outer, shown, FRONT)
     title(panels[1], "Load case")
+    scale_bar(panels[1], dark=False)
     stiffness = modulus_colours(model.E_MPa)
     draw_cut(panels[2], mesh, model.E_MPa, "coronal", cut_indices(mesh, at_mm), stiffness)
     low, high = model.E_MPa.min(), model.E_MPa.max()

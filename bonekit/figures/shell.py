@@ -151,7 +151,13 @@ def _smooth(points: Float, quads: Int, rounds: int) -> Float:
     return points
 
 
-def paint(axes: Axes, surface: Shell, view: View, colour: Float | None = None) -> None:
+def paint(
+    axes: Axes,
+    surface: Shell,
+    view: View,
+    colour: Float | None = None,
+    ambient: float = 0.42,
+) -> None:
     """Paint a shell, the far faces first, lit from the upper left behind the viewer.
 
     Parameters
@@ -162,6 +168,8 @@ def paint(axes: Axes, surface: Shell, view: View, colour: Float | None = None) -
     view : View
     colour : ndarray, (n_quads, 3), optional
         Red, green, blue in 0..1; bone by default.
+    ambient : float
+        Share of the light that has no direction; more of it keeps colours true.
     """
     facing = np.flatnonzero(surface.flat_normals @ view.axes[:, 2] > 0)
     seen = surface.points_mm @ view.axes
@@ -171,7 +179,7 @@ def paint(axes: Axes, surface: Shell, view: View, colour: Float | None = None) -
     light = np.array([-0.42, 0.46, 0.78])
     lit = np.clip(surface.normals[order] @ view.axes @ light, 0, 1)
     nearness = (np.sort(depth) - depth.min()) / max(float(np.ptp(depth)), 1e-9)
-    shade = (0.42 + 0.62 * lit) * (0.86 + 0.14 * nearness)
+    shade = (ambient + (1.04 - ambient) * lit) * (0.86 + 0.14 * nearness)
     faces = np.clip(base[order] * shade[:, None], 0, 1)
     flat = seen[:, :2]
     axes.add_collection(

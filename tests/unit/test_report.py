@@ -1,0 +1,292 @@
+"""The report: what it says, when it warns, and that it stands alone."""
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bonekit.errors import InputError
+from bonekit.report import bone_name, number, render, rows, without_folders, write_report
+from bonekit.result import (
+    DISCLAIMER,
+    Balance,
+    CalibrationResult,
+    InputRecord,
+    MaterialResult,
+    MeshResult,
+    Method,
+    Remark,
+    Result,
+    StageRecord,
+)
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+def method(name: str, **parameters: Any) -> Method:
+    return Method(
+        name=name, description=f"What {name} is.", source="Author 2020", parameters=parameters
+    )
+
+
+def made(**changes: Any) -> Result:
+    fields: dict[str, Any] = {
+        "bonekit_version": "0.0.1",
+        "bone": "femur_right",
+        "synthetic": False,
+        "strength_N": 4321.6,
+        "criterion": method("yield_strain", share_percent=2.0),
+        "load_case": method("single_leg_stance", adduction_deg=8.0, force_N=1000.0),
+        "stiffness_N_mm": 2345.6,
+        "applied_force_N": 1000.0,
+        "reaction_N": {"distal_shaft": (12.5, -7.25, 991.0)},
+        "calibration": CalibrationResult(
+            calibrated=True,
+            slope_g_cm3_per_HU=0.00079,
+            intercept_g_cm3=-0.0123,
+            kind="ash",
+            source="rods of 2024",
+        ),
+        "material": MaterialResult(
+            law=method("keyak_2005"),
+            nu=0.3,
+            ash_density_g_cm3={"min": 0.0, "mean": 0.41, "max": 1.21},
+            E_MPa={"min": 5.0, "mean": 3210.0, "max": 17654.0},
+            n_floor=77,
+            n_ceiling=33,
+            bone_mineral_g=42.42,
+            bone_mineral_in_mask_g=42.0,
+        ),
+        "mesh": MeshResult(
+            edge_mm=1.5,
+            n_elements=58540,
+            n_nodes=64321,
+            volume_ml=197.0,
+            label_volume_ml=198.0,
+            region_volume_ml={"lesion": 3.21},
+        ),
+        "balance": Balance(residual=3e-9, force_balance=2e-10, energy_balance=5e-9, iterations=41),
+        "segmentation_method": "baseline 1",
+        "measures": {"shaft_length_mm": 71.5},
+        "remarks": (),
+        "scan": {"kVp": 120, "kernel": "B30f", "spacing_mm": [0.7, 0.7, 1.5]},
+        "inputs": (InputRecord(role="scan", sha256="ab" * 32),),
+        "stages": (StageRecord(name="solve", seconds=12.34, peak_memory_MB=512.0, reused=False),),
+        "versions": {"numpy": "2.4.6"},
+    }
+    return Result(**(fields | changes))
+
+
+class Page(HTMLParser):
+    """Checks the nesting of tags and collects attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+        if tag in {"td", "th", "p", "b"}:
+            self.words += " "
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words += data
+
+
+def words(**changes: Any) -> str:
+    return re.sub("[ \n]+", " ", Page(render(made(**changes), {})).words)
+
+
+def test_tags_are_balanced_and_tables_have_headers() -> None:
+    page = Page(render(made(), {"overlay": PNG, "strain": PNG}))
+    assert not page.wrong
+    assert not page.open
+    count = [tag for tag, _ in page.seen]
+    assert count.count("h1") == 1
+    assert count.count("table") == count.count("caption") >= 8
+    assert all(attrs.get("scope") for tag, attrs in page.seen if tag == "th")
+    assert dict(page.seen)["html"]["lang"] == "en"
+
+
+def test_the_page_stands_alone() -> None:
+    text = render(made(), {"overlay": PNG, "my_figure": PNG})
+    page = Page(text)
+    for tag, attrs in page.seen:
+        assert tag not in {"script", "link", "iframe", "object", "a"}
+        assert "href" not in attrs
+        assert (attrs.get("src") or "data:").startswith("data:")
+    assert "url(" not in text
+    assert "@import" not in text
+    assert not re.search(r"https?://|file:", text)
+
+
+def test_figures_are_whole_and_described() -> None:
+    text = render(made(), {"extra_view": PNG, "strain": PNG, "overlay": PNG})
+    images = [attrs for tag, attrs in Page(text).seen if tag == "img"]
+    assert len(images) == 3
+    assert all(image["alt"] for image in images)
+    assert [base64.b64decode((i["src"] or "").split(",")[1]) for i in images] == [PNG] * 3
+    order = [text.index(name) for name in ("Segmentation</h3>", "Where it", "Extra view</h3>")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Right femur",
+        "4.32 kN",
+        "Strength 4\u202f322 N",
+        "2\u202f346 N/mm",
+        "Load case: single leg stance",
+        "Criterion: yield strain",
+        "What yield_strain is.",
+        "Source: Author 2020",
+        "adduction 8 °",
+        "distal shaft 12.5 \u22127.25 991",
+        "density = 0.00079 g/cm³ per HU · HU \u2212 0.0123 g/cm³",
+        "rods of 2024",
+        "min 5, mean 3\u202f210, max 17\u202f654 MPa",
+        "77 of 58\u202f540 (0.1%)",
+        "33 of 58\u202f540",
+        "42.42 g",
+        "+1.0%",
+        "mesh: \u22120.5%",
+        "Volume of lesion 3.21 ml",
+        "64\u202f321",
+        "Residual 3.0e-09 yes",
+        "Force balance 2.0e-10 yes",
+        "41 iterations",
+        "baseline 1",
+        "shaft length 71.5 mm",
+        "kVp 120 kVp",
+        "spacing 0.7, 0.7, 1.5 mm",
+        "ab" * 32,
+        "solve 12.3 512 no",
+        "numpy 2.4.6",
+        DISCLAIMER,
+    ],
+)
+def test_the_page_tells(told: str) -> None:
+    assert told in words()
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_banners_stand_when_and_only_when_they_apply(synthetic: bool, calibrated: bool) -> None:
+    line = made().calibration.model_copy(update={"calibrated": calibrated})
+    text = words(synthetic=synthetic, calibration=line)
+    assert ("SYNTHETIC DATA" in text) == synthetic
+    assert ("UNCALIBRATED" in text) == (not calibrated)
+    assert text.index(DISCLAIMER) < text.index("Strength 4")
+
+
+def test_errors_come_before_warnings_before_notes_before_the_answer() -> None:
+    found = [
+        Remark(severity=severity, code=f"code-{severity}", message=f"This is the {severity}.")
+        for severity in ("note", "warning", "error")
+    ]
+    text = words(remarks=tuple(found))
+    order = [text.index(f"This is the {s}.") for s in ("error", "warning", "note")]
+    assert order == sorted(order)
+    assert order[-1] < text.index("kN", order[-1])
+    assert "code-error" in text
+    assert "Remarks" not in render(made(), {})
+
+
+def test_html_is_escaped() -> None:
+    evil = '<script>alert("x")</script>'
+    remark = Remark(severity="note", code=evil, message=evil)
+    text = render(
+        made(remarks=(remark,), segmentation_method=evil, scan={evil: evil}, versions={evil: "1"}),
+        {evil: PNG},
+    )
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 6
+    assert not Page(text).wrong
+
+
+def test_a_large_imbalance_is_marked() -> None:
+    bad = Balance(residual=2e-3, force_balance=1e-9, energy_balance=1e-9, iterations=9)
+    assert "Residual 2.0e-03 NO" in words(balance=bad)
+    assert " NO " not in words()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/home/doe_jane/scans/ct.nii.gz",
+        "C:\\Users\\doe_jane\\scans\\ct.nii.gz",
+        "~/doe_jane/ct.nii.gz",
+        "../doe_jane/ct.nii.gz",
+        "\\\\server\\doe_jane\\ct.nii.gz",
+        "file:///data/doe_jane/ct.nii.gz",
+    ],
+)
+def test_no_folder_reaches_the_page(path: str) -> None:
+    remark = Remark(severity="note", code="read", message=f"Labels read from '{path}'.")
+    text = render(made(remarks=(remark,), segmentation_method=f"imported ({path})"), {})
+    assert "doe_jane" not in text
+    assert text.count("ct.nii.gz") == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["slope in g/cm3/HU", "and/or", "https://doi.org/10.1/xyz/abc", "3 / 4 / 5"]
+)
+def test_other_slashes_stay(text: str) -> None:
+    assert without_folders(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "yes"),
+        (1234567, "1\u202f234\u202f567"),
+        (0.0, "0"),
+        (-2.5, "\u22122.5"),
+        (12345.6, "12\u202f346"),
+        (1.25e-5, "1.25e\u221205"),
+        ((1, 2.5), "1, 2.5"),
+        ({"a_b": 1}, "a b 1"),
+        ("soft", "soft"),
+        (None, "None"),
+    ],
+)
+def test_numbers_are_readable(value: Any, text: str) -> None:
+    assert number(value) == text
+
+
+def test_units_come_from_the_name() -> None:
+    named = rows({"volume_mm3": 2.0, "slope_g_cm3_per_HU": 0.5, "angle_deg": 3, "n_slices": 4})
+    assert [row.value for row in named] == ["2 mm³", "0.5 g/cm³ per HU", "3 °", "4"]
+    assert [row.name for row in named] == ["volume", "slope", "angle", "n slices"]
+
+
+def test_bones_are_named_in_words() -> None:
+    assert bone_name("femur_left") == "Left femur"
+    assert bone_name("vertebra_L3") == "Vertebra L3"
+
+
+def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", made(), {})
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render(made(), {})
+    with pytest.raises(AttributeError):
+        write_report(tmp_path / "broken.html", None, {})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="does not exist"):
+        write_report(tmp_path / "none" / "report.html", made(), {})
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
