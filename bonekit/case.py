@@ -101,6 +101,7 @@ class Case(_Part):
     bone: str | None = Field(
         None, description="femur_left, femur_right, vertebra_T1 ... vertebra_L5."
     )
+    synthetic: bool = Field(False, description="The scan is a phantom, not a patient.")
     series_uid: str | None = Field(None, description="DICOM series, where a folder holds several.")
     segmentation: SegmentationSettings = SegmentationSettings()
     calibration: CalibrationSettings | None = Field(

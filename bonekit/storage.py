@@ -1,0 +1,109 @@
+"""The objects of a run on disk, and back: plain JSON and numpy files without pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.vertebra import VertebraAnatomy
+from bonekit.fem.model import Solution
+from bonekit.image import read_labels, write
+from bonekit.image.volume import Grid
+from bonekit.image.writing import replacing
+from bonekit.meshing.voxel import VoxelMesh
+from bonekit.runfolder import write_json
+from bonekit.segmentation.base import Finding, Segmentation
+
+Float = NDArray[np.float64]
+
+
+def plain(value: Any) -> Any:
+    """Turn arrays and numpy numbers into what JSON can hold."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def save_segmentation(folder: Path, segmentation: Segmentation, field: Grid) -> None:
+    """Write labels.nii.gz with its table, and segmentation.json."""
+    write(segmentation.labels, folder / "labels.nii.gz")
+    content = {
+        "bone": segmentation.bone,
+        "anatomy": plain(asdict(segmentation.anatomy)),
+        "findings": [asdict(f) for f in segmentation.findings],
+        "measures": plain(dict(segmentation.measures)),
+        "method": segmentation.method,
+        "field": {"shape": list(field.shape), "affine": field.affine.tolist()},
+    }
+    write_json(folder / "segmentation.json", content)
+
+
+def load_segmentation(folder: Path) -> tuple[Segmentation, Grid]:
+    """Read what `save_segmentation` wrote: the segmentation and the scan's field of view."""
+    content = json.loads((folder / "segmentation.json").read_text(encoding="utf-8"))
+    kind = FemurAnatomy if content["bone"].startswith("femur") else VertebraAnatomy
+    anatomy = kind(
+        **{k: np.array(v) if isinstance(v, list) else v for k, v in content["anatomy"].items()}
+    )
+    segmentation = Segmentation(
+        content["bone"],
+        read_labels(folder / "labels.nii.gz"),
+        anatomy,
+        tuple(Finding(**f) for f in content["findings"]),
+        content["measures"],
+        content["method"],
+    )
+    field = Grid(tuple(content["field"]["shape"]), np.array(content["field"]["affine"]))
+    return segmentation, field
+
+
+def save_mesh(path: Path, mesh: VoxelMesh, ash_density: Float) -> None:
+    """Write a voxel mesh with the ash density of its elements as .npz."""
+    with replacing(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            region=mesh.region,
+            affine=mesh.grid.affine,
+            values=np.array(list(mesh.names), dtype=np.int64),
+            names=np.array(list(mesh.names.values()), dtype=np.str_),
+            ash_density_g_cm3=ash_density,
+        )
+
+
+def load_mesh(path: Path) -> tuple[VoxelMesh, Float]:
+    """Read what `save_mesh` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        names = dict(zip(file["values"].tolist(), file["names"].tolist(), strict=True))
+        region = file["region"]
+        mesh = VoxelMesh(region, Grid(region.shape, file["affine"]), names)
+        return mesh, file["ash_density_g_cm3"]
+
+
+def save_solution(path: Path, solution: Solution) -> None:
+    """Write a solution as .npz."""
+    fields = {k: v for k, v in vars(solution).items() if k != "reaction_N"}
+    reactions = {f"reaction_N/{name}": force for name, force in solution.reaction_N.items()}
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **fields, **reactions)
+
+
+def load_solution(path: Path) -> Solution:
+    """Read what `save_solution` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        plainly = {k: v if v.ndim else v.item() for k, v in file.items() if "/" not in k}
+        reactions = {
+            k.removeprefix("reaction_N/"): v for k, v in file.items() if k.startswith("reaction_N/")
+        }
+    return Solution(**plainly, reaction_N=reactions)
