@@ -146,13 +146,14 @@ def _thickest(mask: Mask, grid: Grid) -> Float:
     return grid.world(deepest - 1 + low)
 
 
-def _resampled(mask: Mask, grid: Grid, centre: Float, axes: Float) -> tuple[Mask, Float]:
-    """Sample the filled mask in a box along `axes`; with (nx, ny, nz, 3) mm from `centre`."""
+def _resampled(mask: Mask, grid: Grid, centre: Float, axes: Float) -> tuple[Float, Float]:
+    """Sample the filled mask (0 to 1) in a box along `axes`; also give mm from `centre`."""
     shape = np.rint((HIGH_MM - LOW_MM) / VOXEL_MM).astype(int) + 1
     box = Grid.of((shape[0], shape[1], shape[2]), VOXEL_MM, centre + axes @ LOW_MM, axes)
-    inside = Image(mask.astype(np.float32), grid).resample(box).array >= 0.5
+    share = Image(mask.astype(np.float32), grid).resample(box).array.astype(np.float64)
+    share[ndi.binary_fill_holes(share >= 0.5) & (share < 0.5)] = 1.0
     local = LOW_MM + VOXEL_MM * np.moveaxis(np.indices(box.shape), 0, -1)
-    return np.asarray(ndi.binary_fill_holes(inside)), local
+    return share, local
 
 
 def _core(inside: Mask) -> Mask:
@@ -170,11 +171,12 @@ def _core(inside: Mask) -> Mask:
 
 def _measured(mask: Mask, grid: Grid, centre: Float, axes: Float) -> VertebraAnatomy:
     """Measure the body in a frame that is nearly its own."""
-    inside, local = _resampled(mask, grid, centre, axes)
+    share, local = _resampled(mask, grid, centre, axes)
+    inside = share >= 0.5
     core = _core(inside)
     middle = local[core].mean(axis=0)
-    front, back = _extent(inside, local, middle, 1)
-    right, left = _extent(inside, local, middle, 0)
+    front, back = _extent(share, local, middle, 1)
+    right, left = _extent(share, local, middle, 0)
     if not BODY_DEPTH_MM[0] <= back - front <= BODY_DEPTH_MM[1]:
         raise InputError(
             f"the body would be {back - front:.0f} mm deep; allowed {BODY_DEPTH_MM}. Is the spinal "
@@ -182,7 +184,7 @@ def _measured(mask: Mask, grid: Grid, centre: Float, axes: Float) -> VertebraAna
         )
     middle[:2] = (left + right) / 2, (front + back) / 2
     half = np.array([left - right, back - front]) / 2
-    top, bottom = _endplates(inside, local, middle, half)
+    top, bottom = _endplates(share, local, middle, half)
     axis = _unit(np.array([-top[0], -top[1], 1.0])) + _unit(np.array([-bottom[0], -bottom[1], 1.0]))
     up = axes @ _unit(axis)
     upper, lower = (np.array([*middle[:2], p[2]]) for p in (top, bottom))
@@ -204,7 +206,7 @@ def _measured(mask: Mask, grid: Grid, centre: Float, axes: Float) -> VertebraAna
 
 
 def _towards_canal(inside: Mask, local: Float, middle: Float, back: float) -> Float | None:
-    """Direction from the body's middle to the canal, or to the arch if its ring is open, or None."""
+    """Direction from the body's middle to the canal, or to the arch if its ring is open."""
     behind = local[..., 1] > back - 5.0
     ring = np.stack([ndi.binary_fill_holes(plane) for plane in np.moveaxis(inside, 2, 0)], axis=2)
     for part, least_mm3 in ((ring & ~inside & behind, 500.0), (inside & behind, 5000.0)):
@@ -217,39 +219,43 @@ def _unit(vector: Float) -> Float:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def _extent(inside: Mask, local: Float, middle: Float, along: int) -> tuple[float, float]:
+def _extent(share: Float, local: Float, middle: Float, along: int) -> tuple[float, float]:
     """Where the body ends on both sides of its middle, as medians over rays near the middle."""
     across = 1 - along
     near = (np.abs(local[..., across] - middle[across]) <= 4.0) & (
         np.abs(local[..., 2] - middle[2]) <= 6.0
     )
     rays = np.moveaxis(near, along, 0)[0]
-    lines = np.moveaxis(inside, along, 0)[:, rays]
+    lines = np.moveaxis(share, along, 0)[:, rays]
     start = int(np.rint((middle[along] - LOW_MM[along]) / VOXEL_MM))
     up, down = _run(lines[start:]), _run(lines[start::-1])
     place = LOW_MM[along] + start * VOXEL_MM
     return (
-        float(place - (np.median(down) - 0.5) * VOXEL_MM),
-        float(place + (np.median(up) - 0.5) * VOXEL_MM),
+        float(place - np.median(down) * VOXEL_MM),
+        float(place + np.median(up) * VOXEL_MM),
     )
 
 
-def _run(lines: Mask) -> NDArray[np.intp]:
-    """Count the True before the first False along the first axis."""
-    return np.asarray(np.where(lines.all(axis=0), len(lines), np.argmin(lines, axis=0)))
+def _run(lines: Float) -> Float:
+    """Measure along the first axis, in voxels, how far it is from the first to where 0.5 is met."""
+    inside = lines >= 0.5
+    past = np.where(inside.all(axis=0), len(lines) - 1, np.argmin(inside, axis=0))
+    last = np.maximum(past - 1, 0)
+    here, there = (np.take_along_axis(lines, n[None], 0)[0] for n in (last, past))
+    return np.asarray(last + np.clip((here - 0.5) / np.maximum(here - there, 1e-9), 0.0, 1.0))
 
 
-def _endplates(inside: Mask, local: Float, middle: Float, half: Float) -> tuple[Float, Float]:
+def _endplates(share: Float, local: Float, middle: Float, half: Float) -> tuple[Float, Float]:
     """Planes of the top and the bottom: (slope in x, slope in y, height over the middle)."""
     x, y = local[:, :, 0, 0] - middle[0], local[:, :, 0, 1] - middle[1]
     # The inner part of an endplate: the rim carries osteophytes, the back the pedicles' roots.
     plate = (x / half[0]) ** 2 + (y / half[1]) ** 2 < 0.85**2
     start = int(np.rint((middle[2] - LOW_MM[2]) / VOXEL_MM))
     height = LOW_MM[2] + start * VOXEL_MM
-    columns = inside[plate].T
-    top = height + (_run(columns[start:]) - 0.5) * VOXEL_MM
-    bottom = height - (_run(columns[start::-1]) - 0.5) * VOXEL_MM
-    seen = columns[start]
+    columns = share[plate].T
+    top = height + _run(columns[start:]) * VOXEL_MM
+    bottom = height - _run(columns[start::-1]) * VOXEL_MM
+    seen = columns[start] >= 0.5
     if np.count_nonzero(seen) < 0.5 * len(seen):
         raise InputError("the vertebral body is hollow: fill the mask before measuring it")
     return _plane(x[plate][seen], y[plate][seen], top[seen]), _plane(
@@ -263,7 +269,7 @@ def _plane(x: Float, y: Float, z: Float) -> Float:
     kept = np.ones(len(z), dtype=bool)
     plane: Float = np.zeros(3)
     for _ in range(10):
-        plane = np.linalg.lstsq(design[kept], z[kept], rcond=None)[0]
+        plane = np.asarray(np.linalg.lstsq(design[kept], z[kept], rcond=None)[0])
         miss = np.abs(z - design @ plane)
         # 1.48 median deviations are a standard deviation; 1.5 mm of bowl are no outlier.
         kept = miss <= max(1.5, 3.0 * 1.48 * float(np.median(miss)))
