@@ -28,9 +28,10 @@ from bonekit.fem.operator import BrickOperator, Float, Lattice
 
 log = logging.getLogger(__name__)
 
-_BOTTOM_DOF = 1800  # solved by a dense factor
-_DEGREE = 3  # of the Chebyshev smoother
-_SPREAD = 15.0  # ratio of the largest to the smallest eigenvalue that the smoother aims at
+_BOTTOM_DOF = 2400  # solved by a dense factor
+_DEGREE = 2  # of the Chebyshev smoother on the finest level
+_GROWTH = 2  # of the degree per level: coarse products are cheap, coarse grids bad at bending
+_SPREAD = 10.0  # ratio of the largest to the smallest eigenvalue that the smoother aims at
 
 
 class LevelOperator(Protocol):
@@ -99,13 +100,20 @@ class Chebyshev:
     Parameters
     ----------
     A : LevelOperator
+    degree : int
     free : Tensor or None
         1 where a degree of freedom takes part, else 0.
     bound : float or None
         Upper bound of the eigenvalues of inv(diag A) A; None estimates it by power iteration.
     """
 
-    def __init__(self, A: LevelOperator, free: Tensor | None, bound: float | None) -> None:
+    def __init__(
+        self,
+        A: LevelOperator,
+        degree: int,
+        free: Tensor | None = None,
+        bound: float | None = None,
+    ) -> None:
         diagonal = A.diagonal()
         kept = diagonal > 1e-7 * diagonal.max()
         if free is not None:
@@ -113,8 +121,10 @@ class Chebyshev:
         self.scale = torch.where(kept, 1.0 / diagonal.clamp_min(1e-30), 0.0)
         self.A = A
         top = bound if bound is not None else self._largest()
-        self.centre = 0.5 * top * (1 + 1 / _SPREAD)
-        self.radius = 0.5 * top * (1 - 1 / _SPREAD)
+        spread = _SPREAD * (degree / _DEGREE) ** 2  # what a polynomial of this degree can cover
+        self.centre = 0.5 * top * (1 + 1 / spread)
+        self.radius = 0.5 * top * (1 - 1 / spread)
+        self.degree = degree
 
     def __call__(self, b: Tensor, x: Tensor | None = None) -> Tensor:
         """Improve x (zero by default) towards A x = b."""
@@ -123,7 +133,7 @@ class Chebyshev:
         x = d.clone() if x is None else x + d
         sigma = self.centre / self.radius
         rho = 1 / sigma
-        for _ in range(_DEGREE - 1):
+        for _ in range(self.degree - 1):
             r = b - self.A(x)
             rho_next = 1 / (2 * sigma - rho)
             d.mul_(rho_next * rho).addcmul_(r, self.scale, value=2 * rho_next / self.radius)
@@ -227,14 +237,14 @@ class Multigrid:
         bricks = bricks_of(lattice, E)
         step = coarsen(bricks, _factors(lattice, spacing_mm))
         stiffness = project_unit(bricks, step, E[E > 0], K, free)
-        smoother = Chebyshev(A, self.free, bound)
+        smoother = Chebyshev(A, _DEGREE, self.free, bound)
         self.levels = [Level(A, smoother, Transfer(step, bricks.n_nodes, device))]
         bricks, h = step.coarse, spacing_mm * step.factors
         while 3 * bricks.n_nodes > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
             A = BlockRows(bricks, stiffness, dtype)
             step = coarsen(bricks, _factors(bricks.lattice, h))
             stiffness = project(step, stiffness)
-            smoother = Chebyshev(A, None, None)
+            smoother = Chebyshev(A, _DEGREE * _GROWTH ** len(self.levels))
             self.levels.append(Level(A, smoother, Transfer(step, bricks.n_nodes, device)))
             bricks, h = step.coarse, h * step.factors
         self._bottom = _direct(bricks, stiffness)
