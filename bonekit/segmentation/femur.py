@@ -219,7 +219,7 @@ def _meet_in_the_joint(
     root = femur[box] & (distance[box] < head.radius_mm + GAP_MM + 3.0)
     cone = np.quantile((away[root] @ neck), 0.05) - 0.15  # the neck leaves the head inside it
     in_cone = away @ neck > cone
-    outside = (distance[box] > head.radius_mm + 2.0) & ~in_cone & bone[box]
+    outside = (distance[box] > head.radius_mm + GAP_MM - 0.5) & ~in_cone & bone[box]
     ball = distance[box] < 0.85 * head.radius_mm
     neck_root = in_cone & (distance[box] < head.radius_mm + GAP_MM + 1.0) & bone[box]
     seeds = np.zeros(ball.shape, dtype=np.int32)

@@ -15,8 +15,10 @@ Mask = NDArray[np.bool_]
 CORTEX_HU = 500.0
 CORTEX_DEPTH_MM = 8.0  # trabecular bundles deeper than any cortex are not cortex
 METAL_HU = 2500.0  # above any bone; enamel and cortex end near 2200
-# A lytic focus holds soft tissue where trabecular bone should be; yellow marrow is darker.
-LYTIC_HU = (0.0, 110.0)
+# A lytic focus holds soft tissue where trabecular bone should be; marrow of the canal and of
+# Ward's triangle is fatty and has darker parts.
+LYTIC_HU = (15.0, 110.0)
+WALL_MM = 5.0  # of bone looked at round a pocket
 BLASTIC_HU = 700.0
 LESION_ML = 1.0  # smaller candidates are noise or vessels
 SHELL_MM = 4.0  # nearer to the surface a blastic focus can't be told from cortex
@@ -58,9 +60,9 @@ def label_regions(
 def lesion_candidates(ct: Image, bone: Mask, depth: NDArray[np.floating]) -> Mask:
     """Foci that look like a metastasis: for a reader to confirm, not a diagnosis.
 
-    Lytic: a closed pocket of soft-tissue HU inside denser bone that is not part of the marrow
-    canal. Blastic: dense bone deep inside. A lesion that has joined the marrow canal, and one that
-    has broken through the cortex, are missed.
+    Lytic: a compact pocket of soft-tissue HU without fat inside denser trabecular bone. Blastic:
+    dense bone deep inside. A lesion that has joined the marrow canal, one that has broken through
+    the cortex, and one that fills a vertebral body are missed.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def lesion_candidates(ct: Image, bone: Mask, depth: NDArray[np.floating]) -> Mas
     smooth = ndi.gaussian_filter(ct.array.astype(np.float32), sigma)
     deep = bone & (depth > SHELL_MM)
     soft = deep & (smooth < LYTIC_HU[1])
-    lytic = _pockets(soft, smooth, ct.grid)
+    lytic = _pockets(soft, deep, smooth, ct.grid)
     blastic = _of_size(deep & (depth > CORTEX_DEPTH_MM) & (smooth > BLASTIC_HU), ct.grid)
     return lytic | blastic
 
@@ -87,19 +89,29 @@ def _of_size(mask: Mask, grid: Grid) -> Mask:
     return np.asarray(keep[label])
 
 
-def _pockets(soft: Mask, smooth: NDArray[np.float32], grid: Grid) -> Mask:
-    """Compact pieces with the HU of soft tissue throughout; canals and fatty regions are not."""
+def _pockets(soft: Mask, deep: Mask, smooth: NDArray[np.float32], grid: Grid) -> Mask:
+    """Compact pockets of soft tissue, free of fat, inside clearly denser trabecular bone."""
     kept = np.zeros_like(soft)
-    label, n = ndi.label(ndi.binary_opening(soft))
+    label, _ = ndi.label(ndi.binary_opening(soft))
+    wide = np.ceil(WALL_MM / grid.spacing_mm).astype(int)
     for piece, box in enumerate(ndi.find_objects(label), start=1):
-        pocket = label[box] == piece
+        around = tuple(
+            slice(max(b.start - w, 0), b.stop + w) for b, w in zip(box, wide, strict=True)
+        )
+        pocket = label[around] == piece
         volume = np.count_nonzero(pocket) * grid.voxel_mm3
-        if volume < 1000.0 * LESION_ML or n == 0:
-            continue
-        size = np.array(pocket.shape) * grid.spacing_mm
+        size = np.array(label[box].shape) * grid.spacing_mm
         compact = volume > 0.3 * np.prod(size) and size.max() < 2.0 * np.median(size)
-        if compact and np.median(smooth[box][pocket]) > LYTIC_HU[0]:
-            kept[box] |= pocket
+        if volume < 1000.0 * LESION_ML or not compact:
+            continue
+        distance = ndi.distance_transform_edt(~pocket, sampling=grid.spacing_mm.tolist())
+        wall = (distance > 1.5) & (distance <= WALL_MM)
+        enclosed = np.count_nonzero(wall & deep[around]) > 0.6 * np.count_nonzero(wall)
+        hu = smooth[around]
+        fatty = np.quantile(hu[pocket], 0.1) < LYTIC_HU[0]
+        if enclosed and not fatty:
+            denser = np.median(hu[wall & deep[around]]) > np.median(hu[pocket]) + 100.0
+            kept[around] |= pocket & denser
     return kept
 
 
