@@ -58,8 +58,8 @@ class Picture(NamedTuple):
 PICTURES: dict[str, Picture] = {
     "overlay": Picture(
         "Segmentation",
-        "CT with the outline of each region (window -200 to 1000 HU). Radiological convention: "
-        "the patient's right is on the left side of the picture.",
+        "Three planes of the CT with the outline of each region, all at one scale; grey shows "
+        "-200 to 1000 HU.",
         "Coronal, sagittal and axial planes of the CT with the outlines of the segmented regions.",
     ),
     "levels": Picture(

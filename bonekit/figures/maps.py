@@ -52,7 +52,8 @@ def modulus_map(mesh: VoxelMesh, E_MPa: Float, at_mm: ArrayLike | None = None) -
     E_MPa : ndarray, (n_elements,)
         Positive.
     at_mm : array_like, (3,), optional
-        World point that the cuts go through; by default each cut is where it meets most bone.
+        World point that the cuts go through; by default the middle of the lesion, and without
+        one each cut is where it meets most bone.
 
     Returns
     -------
@@ -122,8 +123,11 @@ def _check(mesh: VoxelMesh, values: Float, what: str) -> None:
 def cut_indices(mesh: VoxelMesh, at_mm: ArrayLike | None = None) -> NDArray[np.int64]:
     """Layer of the mesh to cut along each axis, (3,).
 
-    Through a world point, or else where the layer holds most elements.
+    Through a world point, or else the middle of the lesion, or else where the layer holds most
+    elements.
     """
+    if at_mm is None and _lesion(mesh):
+        at_mm = np.median(mesh.centres_mm[mesh.element_region == _lesion(mesh)], axis=0)
     if at_mm is not None:
         index = np.rint(mesh.grid.index(at_mm))
         return np.clip(index, 0, np.array(mesh.grid.shape) - 1).astype(np.int64)

@@ -68,9 +68,10 @@ class Scene:
         return float(self.size_mm[right]), float(self.size_mm[up])
 
     def index(self, point_mm: ArrayLike | None) -> NDArray[np.int64]:
-        """Voxel at a world point, or at the middle of the bone; kept inside."""
+        """Voxel at a world point, or in the middle of the lesion, or else of the bone."""
         if point_mm is None:
-            index = np.median(np.argwhere(self.bone), axis=0)
+            lesion = np.isin(self.labels.array, [v for v, n, _ in self.regions() if n == "lesion"])
+            index = np.median(np.argwhere(lesion if lesion.any() else self.bone), axis=0)
         else:
             index = self.ct.grid.index(point_mm)
         last = np.array(self.ct.shape) - 1
@@ -176,7 +177,8 @@ def overlay(ct: Image, labels: LabelMap, centre_mm: ArrayLike | None = None) -> 
     labels : LabelMap
         On the grid of the CT, with the names of `segmentation.base.REGIONS`.
     centre_mm : array_like, (3,), optional
-        World point that the planes go through; by default the middle of the bone.
+        World point that the planes go through; by default the middle of the lesion, and without
+        one that of the bone.
 
     Returns
     -------

@@ -49,7 +49,8 @@ def preview(
     headline, subtitle : str
         Such as ``"femur_right: 4.32 kN"`` and what it rests on.
     at_mm : array_like, (3,), optional
-        World point that CT plane and cut go through; by default the middle of the bone.
+        World point that the CT's plane and the cut go through; by default the middle of the
+        lesion.
 
     Returns
     -------
