@@ -45,7 +45,9 @@ def run(
     /,
     *,
     out: Output,
-    bone: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    bone: Annotated[
+        tuple[str, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
+    ] = (),
     config: Config = None,
     labels: Path | None = None,
     label: str | None = None,
@@ -503,7 +505,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _code(arguments: list[str] | None) -> int:
     try:
-        app(arguments, exit_on_error=False, print_error=True)
+        app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return 2
     except (InputError, FileNotFoundError) as error:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from bonekit.case import Case
 from bonekit.errors import InputError
+from bonekit.image.writing import replacing
 from bonekit.result import Result
 from bonekit.segmentation.base import COLOURS, REGIONS
 
@@ -35,3 +39,21 @@ def label_table() -> dict[str, Any]:
             for value, name in REGIONS.items()
         ],
     }
+
+
+def write_schemas(folder: str | Path) -> list[Path]:
+    """Write case.schema.json, result.schema.json and labels.json into a folder.
+
+    ``python -m bonekit.schemas data_schema`` does it from the command line.
+    """
+    contents = {f"{name}.schema.json": schema_of(name) for name in MODELS}
+    contents["labels.json"] = label_table()
+    for name, content in contents.items():
+        with replacing(Path(folder) / name) as temporary:
+            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            temporary.write_text(text, encoding="utf-8")
+    return [Path(folder) / name for name in contents]
+
+
+if __name__ == "__main__":
+    write_schemas(*sys.argv[1:] or ["data_schema"])
