@@ -218,7 +218,7 @@ def test_a_cut_goes_through_the_point_or_the_most_bone() -> None:
     assert cut_indices(mesh, (16, 28, 33)).tolist() == [3, 4, 2]
     assert cut_indices(mesh, (1000, 28, -1000)).tolist() == [4, 4, 0]
     assert cut_indices(mesh).tolist() == [2, 3, 4]
-    region[4, 5, 5:] = 3
+    region[4, 5, 4:] = 3
     mesh = VoxelMesh(region, mesh.grid, {1: "cortex", 3: "lesion"})
     assert cut_indices(mesh).tolist() == [4, 5, 5]
 
