@@ -12,8 +12,7 @@ ARGS ?=
 DEMO ?= out
 
 bin := $(VENV)/bin
-system_done := $(VENV)/.system-packages
-python_done := $(VENV)/.python-packages
+done := $(VENV)/.bonekit-set-up
 pip := $(bin)/python -m pip --disable-pip-version-check --no-input install -qq -c constraints.txt
 export APT PYTHON
 
@@ -28,7 +27,7 @@ help: ## this list
 	@echo "  Settings: PYTHON=python3.12  APT=no  JOBS=2  DEMO=out  ARGS='-k femur' (for pytest)"
 	@echo "            TORCH_INDEX=https://download.pytorch.org/whl/cu130 (CUDA) or empty (PyPI)"
 
-setup: $(python_done) ## everything the other commands need, in .venv/
+setup: $(done) ## everything the other commands need, in .venv/
 
 demo: setup ## a made-up patient: CT of a femur with a lytic metastasis -> fracture load and report
 	$(bin)/bonekit phantom femur --lesion lytic --dicom -o $(DEMO)/phantom
@@ -51,21 +50,15 @@ clean: ## remove the environment, build outputs and caches; results in out/ stay
 	rm -rf $(VENV) build dist bonekit.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find bonekit meshing fem data_schema tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(system_done): scripts/debian_packages.sh
-	@test -n "$(PYTHON)" || { echo "bonekit needs Python 3.11 or newer; none found. Name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "bonekit needs Python 3.11 or newer; $(PYTHON) is not. Name another: make PYTHON=/path/to/python3.11 ..."; exit 1; }
-	@sh scripts/debian_packages.sh
-	@mkdir -p $(VENV) && touch $@
-
-$(bin)/python: | $(system_done)
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	"$(PYTHON)" -m venv $(VENV)
-
 # torch by itself and without what it needs: the extra index is asked for torch only, and not waited for
 # when it is out of reach. Of two builds of a version pip takes the one with a local label (+cpu).
-$(python_done): pyproject.toml constraints.txt | $(bin)/python
+$(done): pyproject.toml constraints.txt scripts/debian_packages.sh
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "bonekit needs Python 3.11 or newer, and '$(PYTHON)' is not. Name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@sh scripts/debian_packages.sh
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(bin)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv $(VENV)
 	@echo "Installing the Python packages into $(VENV) (2.5 GB; a few minutes)"
 	@$(pip) setuptools
 	@$(pip) --no-deps $(if $(TORCH_INDEX),--retries 1 --timeout 15 --extra-index-url $(TORCH_INDEX)) torch
