@@ -16,6 +16,7 @@ Mask = NDArray[np.bool_]
 
 SLICE_MM = 3.0
 SHORT_MM = 30.0  # of shaft are needed to measure its axis
+NECK_MM = 115.0  # from the head's centre; a bone that reaches no further shows hardly any shaft
 FLARE = 1.45  # a section this much larger than the shaft's belongs to the trochanters
 
 
@@ -144,7 +145,10 @@ def femur_anatomy(
     origin = points[far].mean(axis=0)
     for _ in range(4):
         origin, axis, distal, flare, section = _shaft(points, at_border, origin, axis, grid)
-    if flare - distal < SHORT_MM:
+    missed = float(np.linalg.norm(np.cross(head_centre_mm - origin, axis)))
+    # where hardly any shaft is in view the sections run up the neck instead
+    neck_only = missed < head_radius_mm and float(reach.max()) < NECK_MM
+    if flare - distal < SHORT_MM or neck_only:
         axis = np.array([0.0, 0.0, 1.0])
         low = points[:, 2] < points[:, 2].min() + 2 * SLICE_MM
         origin = points[low].mean(axis=0)
