@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -138,8 +138,15 @@ def segment(
         Accept a bone with metal in or near it.
     """
     from bonekit.image import read, write
+    from bonekit.image.files import suffix_of
+    from bonekit.image.writing import WRITABLE
     from bonekit.segmentation.baseline import segment as segment_bone
 
+    if suffix_of(out) not in (*WRITABLE, ".seg.nrrd") or not out.parent.is_dir():
+        raise InputError(
+            f"can't write {out}: the folder must exist and the suffix be one of "
+            f"{', '.join(WRITABLE)}, .seg.nrrd"
+        )
     ct = read(scan, series).canonical()
     with _bar() as progress:
         progress("segment", 0.1, bone or "femur")
@@ -438,7 +445,7 @@ def schema(name: Literal["case", "result"] = "case", /) -> None:
     print(json.dumps(schema_of(name), indent=1))
 
 
-def _case(config: Path | None, changes: dict[str, object]) -> Case:
+def _case(config: Path | None, changes: Mapping[str, object]) -> Case:
     """Read the case file and lay the options of the command line over it."""
     from bonekit.case import parse_case, read_case
 

@@ -9,30 +9,32 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import bonekit
 from bonekit.case import Case, parse_case, read_case
 from bonekit.density import DEFAULT, Calibration, DensityImage, DensityKind, density_image, to_ash
-from bonekit.errors import InputError
+from bonekit.errors import CalibrationError, InputError
 from bonekit.fem.materials import law_named
 from bonekit.fem.simulation import Problem, set_up, solve_problem
 from bonekit.image import read, read_labels, scan_info, write
+from bonekit.image.files import suffix_of
 from bonekit.image.volume import Grid, Image
-from bonekit.image.writing import replacing
+from bonekit.image.writing import replacing, sidecar
 from bonekit.meshing.bone import bone_mesh, element_density
 from bonekit.meshing.quality import check
 from bonekit.meshing.quality import report as mesh_report
 from bonekit.meshing.surface import surface, write_surface
 from bonekit.report import write_report
 from bonekit.result import Result
-from bonekit.runfolder import RunFolder, digest_of_file, measured, write_json
+from bonekit.runfolder import RunFolder, digest_of_file, digest_of_files, measured, write_json
 from bonekit.segmentation.base import Segmentation
 from bonekit.segmentation.baseline import check_name, from_labels, segment
 from bonekit.storage import (
@@ -47,8 +49,14 @@ from bonekit.summary import Finished, draw, summarise, versions, write_fields
 
 log = logging.getLogger(__name__)
 
-STAGES = ("segment", "density", "mesh", "solve", "report")
-RESULTS = ("result.json", "report.html", "preview.png", "mesh.vtu")
+# The stages in order, and what each leaves in the run folder.
+STAGES = {
+    "segment": ("labels.nii.gz", "labels.json", "segmentation.json", "ct.nii.gz", "scan.json"),
+    "density": ("density.nii.gz",),
+    "mesh": ("model.npz", "surface.stl"),
+    "solve": ("solution.npz",),
+    "report": ("result.json", "report.html", "preview.png", "mesh.vtu"),
+}
 MARGIN_MM = 30.0  # of scan kept round the bone: what the pictures show
 
 # Called with the stage, the fraction done (0 to 1) and a few words.
@@ -97,8 +105,10 @@ def run(
     settings = case if isinstance(case, Case) else read_case(case)
     settings = settings.model_copy(update={"bone": bone or settings.bone})
     _check(settings)
-    hashes = _hashes(Path(scan), settings)
-    folder = RunFolder(out)
+    given = {"scan": scan, "labels": settings.segmentation.labels}
+    given["lesions"] = settings.segmentation.lesions
+    hashes = _hashes(given, Path(out))
+    folder = RunFolder(out, STAGES)
     with folder.logging():
         _begin(folder, settings, hashes)
         _segment(folder, Path(scan), settings, hashes, progress)
@@ -115,7 +125,7 @@ def solve_again(
     InputError
         If the folder holds no finished segmentation.
     """
-    folder = RunFolder(_run_folder(out))
+    folder = RunFolder(_run_folder(out), STAGES)
     known, hashes = _stored_case(folder)
     settings = read_case(case) if case else known
     settings = settings.model_copy(update={"bone": known.bone})
@@ -134,10 +144,10 @@ def report_again(out: str | Path, progress: Progress = silent) -> Result:
     InputError
         If the folder holds no finished solution.
     """
-    folder = RunFolder(_run_folder(out))
+    folder = RunFolder(_run_folder(out), STAGES)
     settings, _ = _stored_case(folder)
     with folder.logging():
-        for name in STAGES[:-1]:
+        for name in (*STAGES,)[:-1]:
             folder.recall(name)
         folder.drop("stages/report.json")
         return _report(folder, settings, progress)
@@ -174,8 +184,7 @@ def _segment(
 
     settings = case.segmentation.model_dump(exclude={"labels", "lesions"})
     inputs = {**hashes, "bone": case.bone, "series": case.series_uid, "settings": settings}
-    files = ("labels.nii.gz", "labels.json", "segmentation.json", "ct.nii.gz", "scan.json")
-    folder.stage("segment", inputs, files, work)
+    folder.stage("segment", inputs, work)
 
 
 def _density(folder: RunFolder, case: Case, progress: Progress) -> None:
@@ -187,7 +196,7 @@ def _density(folder: RunFolder, case: Case, progress: Progress) -> None:
         density = to_ash(density_image(read(folder.path / "ct.nii.gz"), calibration))
         write(Image(density.array, density.grid), folder.path / "density.nii.gz")
 
-    folder.stage("density", _entry(case.calibration), ("density.nii.gz",), work)
+    folder.stage("density", _entry(case.calibration), work)
 
 
 def _mesh(folder: RunFolder, case: Case, progress: Progress) -> None:
@@ -203,7 +212,7 @@ def _mesh(folder: RunFolder, case: Case, progress: Progress) -> None:
         progress("mesh", 0.6, f"{mesh.n_elements} elements")
         write_surface(surface(segmentation.labels), folder.path / "surface.stl")
 
-    folder.stage("mesh", _entry(case.mesh), ("model.npz", "surface.stl"), work)
+    folder.stage("mesh", _entry(case.mesh), work)
 
 
 def _solve(folder: RunFolder, case: Case, progress: Progress) -> None:
@@ -224,7 +233,7 @@ def _solve(folder: RunFolder, case: Case, progress: Progress) -> None:
 
     inputs = {name: _entry(getattr(case, name)) for name in ("material", "stance", "compression")}
     inputs["solver"] = case.solver.model_dump(exclude={"threads"})
-    folder.stage("solve", inputs, ("solution.npz",), work)
+    folder.stage("solve", inputs, work)
 
 
 def _report(folder: RunFolder, case: Case, progress: Progress) -> Result:
@@ -242,7 +251,7 @@ def _report(folder: RunFolder, case: Case, progress: Progress) -> Result:
         write_report(folder.path / "report.html", result, pictures)
         write_json(folder.path / "result.json", result.model_dump(mode="json"))
 
-    folder.stage("report", case.model_dump(mode="json"), RESULTS, work)
+    folder.stage("report", case.model_dump(mode="json"), work)
     progress("report", 1.0, "done")
     return Result.model_validate_json((folder.path / "result.json").read_text(encoding="utf-8"))
 
@@ -253,20 +262,62 @@ def _report(folder: RunFolder, case: Case, progress: Progress) -> Result:
 def _check(case: Case) -> None:
     check_name(case.bone)
     law_named(case.material.law)
-    calibration_of(case)
+    try:
+        calibration_of(case)
+    except CalibrationError as error:
+        raise InputError(f"calibration of the case: {error}") from error
+    _check_device(case.solver.device)
 
 
-def _hashes(scan: Path, case: Case) -> dict[str, str]:
+def _check_device(name: str) -> None:
+    """Refuse a device that isn't there, or that can't calculate in double precision."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=name)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"device {name!r} can't be used: {reason}. cpu always can; cuda needs an NVIDIA GPU"
+        ) from error
+
+
+def _hashes(given: Mapping[str, str | Path | None], out: Path) -> dict[str, str]:
     """Sha256 of each input by its role; names and paths stay out of the results."""
-    given = {"scan": scan, "labels": case.segmentation.labels, "lesions": case.segmentation.lesions}
     found = {}
     for role, path in given.items():
         if path is None:
             continue
         if not Path(path).exists():
-            raise InputError(f"the {role} {path} does not exist")
-        found[role] = digest_of_file(Path(path))
+            raise InputError(f"{role}: there is no file or folder {path}")
+        _check_apart(role, Path(path).resolve(), out.resolve())
+        parts = _parts(role, Path(path))
+        found[role] = digest_of_files(parts) if len(parts) > 1 else digest_of_file(parts[0])
     return found
+
+
+def _parts(role: str, path: Path) -> list[Path]:
+    """Files that decide what is read from a path."""
+    one_slice = role == "scan" and path.is_file() and not suffix_of(path)
+    if suffix_of(path) in (".mhd", ".nhdr") or (one_slice and path.suffix.lower() != ".zip"):
+        return [p for p in path.parent.iterdir() if p.is_file()]  # the voxels lie beside it
+    if role == "labels" and suffix_of(path):
+        tables = (sidecar(path), path.with_name("dataset.json"))
+        return [path, *(p for p in tables if p.is_file())]
+    return [path]
+
+
+def _check_apart(role: str, path: Path, out: Path) -> None:
+    """Refuse an input that the run would overwrite, or that the run would grow."""
+    ours = [out / name for part in STAGES.values() for name in part]
+    if path in ours:
+        raise InputError(
+            f"the {role} {path} is a file of the run folder and would be replaced. Copy it "
+            "elsewhere, or choose another folder for the run"
+        )
+    if path.is_dir() and out.is_relative_to(path):
+        raise InputError(
+            f"the run folder {out} lies in the folder of the {role}, which must not change. "
+            "Choose another folder for the run"
+        )
 
 
 def _begin(folder: RunFolder, case: Case, hashes: dict[str, str]) -> None:
@@ -280,7 +331,7 @@ def _begin(folder: RunFolder, case: Case, hashes: dict[str, str]) -> None:
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     write_json(path, content)
     if before != path.read_text(encoding="utf-8"):
-        folder.drop(*RESULTS)
+        folder.drop(*STAGES["report"])
     log.info("bonekit %s", bonekit.__version__)
 
 
@@ -292,8 +343,12 @@ def _run_folder(out: str | Path) -> Path:
 
 def _stored_case(folder: RunFolder) -> tuple[Case, dict[str, str]]:
     path = folder.path / "case.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return parse_case(content["case"], str(path)), content["inputs"]
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        case, hashes = content["case"], dict(content["inputs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r:.80}): start with `bonekit run`") from error
+    return parse_case(case, str(path)), hashes
 
 
 def _entry(part: Any) -> Any:
@@ -338,7 +393,7 @@ def _refuse(folder: RunFolder) -> None:
     """Stop at a bone that the quality control found unfit."""
     found, _ = load_segmentation(folder.path)
     if found.errors:
-        folder.drop(*RESULTS)
+        folder.drop(*STAGES["report"])
         raise InputError(f"{found.bone}: " + "; ".join(f.message for f in found.errors))
 
 

@@ -2,8 +2,8 @@
 
 Each stage leaves ``stages/<name>.json`` when all its files are in place: the key of what went in
 and the hash of each file that came out. A stage whose key and files still match is not done again;
-anything else is. Nothing of a run that was killed can pass as a result, because the record is
-written last.
+anything else is, and all that follows from it. Nothing of a run that was killed can pass as a
+result, because the record is written last.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+import bonekit
 from bonekit.errors import InputError
 from bonekit.image.writing import replacing
 
@@ -47,16 +48,27 @@ class RunFolder:
     ----------
     path : Path
         Made if it does not exist.
+    files : mapping of str to sequence of str
+        What each stage leaves in the folder: stage -> names.
 
     Raises
     ------
     InputError
-        If the path is a file, can't be made, or is not writable.
+        If the path is a file, can't be made, or is not writable; if it holds files of these names
+        that are not those of a run.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, files: Mapping[str, Sequence[str]]) -> None:
         self.path = Path(path)
+        self.files = files
         self.done: dict[str, Done] = {}
+        names = ["case.json", *(name for part in files.values() for name in part)]
+        foreign = [name for name in names if (self.path / name).exists()]
+        if foreign and not (self.path / "stages").is_dir():
+            raise InputError(
+                f"{self.path} is no run folder but holds {', '.join(foreign)}, which a run would "
+                "replace. Choose a new folder"
+            )
         try:
             (self.path / "stages").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -64,7 +76,7 @@ class RunFolder:
         if not os.access(self.path, os.W_OK):
             raise InputError(f"the run folder {self.path} is not writable")
 
-    def stage(self, name: str, inputs: Any, files: Sequence[str], work: Callable[[], None]) -> Done:
+    def stage(self, name: str, inputs: Any, work: Callable[[], None]) -> Done:
         """Do a stage unless it was done with the same inputs and its files are intact.
 
         Parameters
@@ -72,21 +84,20 @@ class RunFolder:
         name : str
         inputs : Any
             What decides the outcome, as JSON can hold it; the stages before are added.
-        files : sequence of str
-            Names of the files that `work` leaves in the folder.
         work : callable
+            Leaves the files of the stage in the folder.
         """
         before = {n: d.files for n, d in self.done.items()}
-        key = digest_of({"inputs": inputs, "before": before})
+        key = digest_of({"inputs": inputs, "before": before, "bonekit": bonekit.__version__})
         known = self._record(name)
         if known is not None and known.key == key and self._intact(known):
             log.info("%s: reused", name)
             self.done[name] = known
             return known
-        self._forget(name, files)
+        self._forget()
         with measured() as cost:
             work()
-        made = {file: digest_of_file(self.path / file) for file in files}
+        made = {file: digest_of_file(self.path / file) for file in self.files[name]}
         done = Done(name, key, made, cost.seconds, cost.peak_MB)
         record = {k: v for k, v in vars(done).items() if k != "reused"}
         write_json(self.path / "stages" / f"{name}.json", record)
@@ -127,8 +138,10 @@ class RunFolder:
         paths = {self.path / file: digest for file, digest in done.files.items()}
         return all(p.is_file() and digest_of_file(p) == digest for p, digest in paths.items())
 
-    def _forget(self, name: str, files: Sequence[str]) -> None:
-        self.drop(f"stages/{name}.json", *files)
+    def _forget(self) -> None:
+        """Remove what this stage left, and what the later ones made of it."""
+        for name in self.files.keys() - self.done.keys():
+            self.drop(f"stages/{name}.json", *self.files[name])
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -184,10 +197,15 @@ def digest_of(content: Any) -> str:
 def digest_of_file(path: Path) -> str:
     """Sha256 of a file; of a folder, that of its files' hashes in sorted order, names left out."""
     if path.is_dir():
-        parts = sorted(digest_of_file(p) for p in path.rglob("*") if p.is_file())
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        return digest_of_files(p for p in path.rglob("*") if p.is_file())
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """Sha256 of the files' hashes in sorted order, names left out."""
+    parts = sorted(digest_of_file(path) for path in paths)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:

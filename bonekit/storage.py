@@ -93,10 +93,10 @@ def load_mesh(path: Path) -> tuple[VoxelMesh, Float]:
 
 def save_solution(path: Path, solution: Solution) -> None:
     """Write a solution as .npz."""
-    fields = {k: v for k, v in vars(solution).items() if k != "reaction_N"}
-    reactions = {f"reaction_N/{name}": force for name, force in solution.reaction_N.items()}
+    arrays: dict[str, Any] = {k: v for k, v in vars(solution).items() if k != "reaction_N"}
+    arrays |= {f"reaction_N/{name}": force for name, force in solution.reaction_N.items()}
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **fields, **reactions)
+        np.savez_compressed(temporary, **arrays)
 
 
 def load_solution(path: Path) -> Solution:

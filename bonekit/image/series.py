@@ -152,7 +152,10 @@ def choose(groups: Mapping[str, list[SliceHeader]], uid: str | None) -> list[Sli
     images = [g for g in groups.values() if g[0].info.modality not in DERIVED]
     ranked = sorted(images or list(groups.values()), key=_n_slices, reverse=True)
     if len(ranked) > 1 and _n_slices(ranked[0]) == _n_slices(ranked[1]):
-        raise InputError(f"several series are equally large; pass series_uid. Present: {listing}")
+        raise InputError(
+            "several series are equally large; choose one (series_uid, --series). "
+            f"Present: {listing}"
+        )
     if len(groups) > 1:
         chosen = ranked[0][0].series_uid
         logger.warning("%d series found, took the largest, %s: %s", len(groups), chosen, listing)

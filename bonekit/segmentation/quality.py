@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ METAL_ML = 0.05  # less is a clip or a calcification that saturates
 ROUND = 0.6  # below, the head is not a head; below 0.75 it is flattened or badly cut out
 FEMUR_ML = (60.0, 400.0)  # proximal femur with some shaft
 NECK_SHAFT_DEG = (105.0, 150.0)
+NO_FEMUR_DEG = (90.0, 165.0)  # no neck is bent so: head or shaft axis is wrong
+OBLIQUE_MM = 40.0  # of shaft that an oblique end of the image may cost
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,12 @@ def _trochanter_cut(mask: Mask, grid: Grid, anatomy: FemurAnatomy) -> list[Findi
 
 def _shaft(anatomy: FemurAnatomy) -> list[Finding]:
     length = anatomy.shaft_length_mm
+    if anatomy.distal_mm > OBLIQUE_MM:
+        text = (
+            "the border of the image cuts the femur lengthwise: the lowest complete cross-section "
+            f"lies {anatomy.distal_mm:.0f} mm above the end of the bone. Use a larger field of view"
+        )
+        return [Finding("error", "shaft-cut", text)]
     if length >= 30.0:
         note = f"{length:.0f} mm of shaft below the trochanteric flare are in view"
         return [Finding("note", "shaft-length", note)]
@@ -148,6 +157,7 @@ def _shaft(anatomy: FemurAnatomy) -> list[Finding]:
 
 def _size(volume_ml: float, anatomy: FemurAnatomy) -> list[Finding]:
     found = []
+    severity: Literal["error", "warning"]
     if not FEMUR_ML[0] <= volume_ml <= FEMUR_ML[1]:
         text = (
             f"the femur has {volume_ml:.0f} ml; a proximal femur has "
@@ -161,7 +171,8 @@ def _size(volume_ml: float, anatomy: FemurAnatomy) -> list[Finding]:
             f"the neck-shaft angle is {angle:.0f} degrees, outside "
             f"{NECK_SHAFT_DEG[0]:.0f} to {NECK_SHAFT_DEG[1]:.0f}: check head and shaft axis"
         )
-        found.append(Finding("warning", "neck-shaft-angle", text))
+        severity = "warning" if NO_FEMUR_DEG[0] <= angle <= NO_FEMUR_DEG[1] else "error"
+        found.append(Finding(severity, "neck-shaft-angle", text))
     return found
 
 
