@@ -25,15 +25,19 @@ class SegmentationSettings(_Part):
     """How the bone is found."""
 
     labels: str | None = Field(
-        None, description="Label map made elsewhere; by default the built-in CT baseline is used."
+        default=None,
+        description="Label map made elsewhere; by default the built-in CT baseline is used.",
     )
     label: str | int | None = Field(
-        None, description="Name or value of the bone in `labels`; by default found by its name."
+        default=None,
+        description="Name or value of the bone in `labels`; by default found by its name.",
     )
-    lesions: str | None = Field(None, description="Mask of the lesions, drawn by a reader.")
-    allow_metal: bool = Field(False, description="Simulate a bone with metal in or near it.")
+    lesions: str | None = Field(default=None, description="Mask of the lesions, drawn by a reader.")
+    allow_metal: bool = Field(
+        default=False, description="Simulate a bone with metal in or near it."
+    )
     seed_mm: tuple[float, float, float] | None = Field(
-        None, description="LPS point inside the wanted vertebra, where several are in view."
+        default=None, description="LPS point inside the wanted vertebra, where several are in view."
     )
 
 
@@ -52,15 +56,15 @@ class MeshSettings(_Part):
     """The voxel mesh."""
 
     edge_mm: Annotated[float, Field(ge=0.1, le=5.0)] = Field(
-        1.5, description="Edge of the cubic elements."
+        default=1.5, description="Edge of the cubic elements."
     )
 
 
 class MaterialSettings(_Part):
     """From density to elasticity."""
 
-    law: str = Field("keyak_2005", description="Name of a density-modulus law.")
-    nu: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.3, description="Poisson's ratio.")
+    law: str = Field(default="keyak_2005", description="Name of a density-modulus law.")
+    nu: Annotated[float, Field(gt=0, lt=0.5)] = Field(default=0.3, description="Poisson's ratio.")
 
 
 class StanceSettings(_Part):
@@ -68,12 +72,14 @@ class StanceSettings(_Part):
 
     case: Literal["single_leg_stance"] = "single_leg_stance"
     adduction_deg: Annotated[float, Field(ge=-30, le=40)] = Field(
-        8.0, description="Angle of the force to the shaft axis in the frontal plane, downwards out."
+        default=8.0,
+        description="Angle of the force to the shaft axis in the frontal plane, downwards out.",
     )
     cap_deg: Annotated[float, Field(gt=5, le=90)] = Field(
-        40.0, description="Half angle of the part of the head's surface that carries the force."
+        default=40.0,
+        description="Half angle of the part of the head's surface that carries the force.",
     )
-    fixed_mm: Positive = Field(10.0, description="Length of distal shaft that is held.")
+    fixed_mm: Positive = Field(default=10.0, description="Length of distal shaft that is held.")
 
 
 class CompressionSettings(_Part):
@@ -81,9 +87,11 @@ class CompressionSettings(_Part):
 
     case: Literal["endplate_compression"] = "endplate_compression"
     strain: Annotated[float, Field(gt=0, le=0.05)] = Field(
-        0.0068, description="Shortening over the height of the body."
+        default=0.0068, description="Shortening over the height of the body."
     )
-    cap_mm: Positive = Field(3.0, description="Depth of endplate bone held by the loading caps.")
+    cap_mm: Positive = Field(
+        default=3.0, description="Depth of endplate bone held by the loading caps."
+    )
 
 
 class SolverSettings(_Part):
@@ -91,7 +99,7 @@ class SolverSettings(_Part):
 
     rtol: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-8
     max_iterations: Annotated[int, Field(ge=1)] = 1000
-    device: str = Field("cpu", description="torch device: cpu, cuda, cuda:1.")
+    device: str = Field(default="cpu", description="torch device: cpu, cuda, cuda:1.")
     threads: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -99,13 +107,16 @@ class Case(_Part):
     """One bone of one scan, and how its strength is estimated."""
 
     bone: str | None = Field(
-        None, description="femur_left, femur_right, vertebra_T1 ... vertebra_L5."
+        default=None, description="femur_left, femur_right, vertebra_T1 ... vertebra_L5."
     )
-    synthetic: bool = Field(False, description="The scan is a phantom, not a patient.")
-    series_uid: str | None = Field(None, description="DICOM series, where a folder holds several.")
+    synthetic: bool = Field(default=False, description="The scan is a phantom, not a patient.")
+    series_uid: str | None = Field(
+        default=None, description="DICOM series, where a folder holds several."
+    )
     segmentation: SegmentationSettings = SegmentationSettings()
     calibration: CalibrationSettings | None = Field(
-        None, description="Without one a default line is used and the result says uncalibrated."
+        default=None,
+        description="Without one a default line is used and the result says uncalibrated.",
     )
     mesh: MeshSettings = MeshSettings()
     material: MaterialSettings = MaterialSettings()

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from bonekit.case import Case
 from bonekit.errors import InputError
 from bonekit.image.writing import replacing
@@ -14,7 +16,7 @@ from bonekit.result import Result
 from bonekit.segmentation.base import COLOURS, REGIONS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-MODELS = {"case": Case, "result": Result}
+MODELS: dict[str, type[BaseModel]] = {"case": Case, "result": Result}
 
 
 def schema_of(name: str) -> dict[str, Any]:

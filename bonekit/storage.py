@@ -54,9 +54,10 @@ def load_segmentation(folder: Path) -> tuple[Segmentation, Grid]:
     """Read what `save_segmentation` wrote: the segmentation and the scan's field of view."""
     content = json.loads((folder / "segmentation.json").read_text(encoding="utf-8"))
     kind = FemurAnatomy if content["bone"].startswith("femur") else VertebraAnatomy
-    anatomy = kind(
-        **{k: np.array(v) if isinstance(v, list) else v for k, v in content["anatomy"].items()}
-    )
+    parts: dict[str, Any] = {
+        k: np.array(v) if isinstance(v, list) else v for k, v in content["anatomy"].items()
+    }
+    anatomy = kind(**parts)
     segmentation = Segmentation(
         content["bone"],
         read_labels(folder / "labels.nii.gz"),

@@ -134,7 +134,7 @@ def write_fields(finished: Finished, path: Path) -> None:
     held = np.zeros(mesh.n_nodes, dtype=np.uint8)
     for n, part in enumerate(problem.load.constraints, start=1):
         held[part.nodes] = n
-    points = {
+    points: dict[str, NDArray[Any]] = {
         "displacement_mm": solution.displacement_mm @ to_world,
         "force_N": force @ to_world,
         "constraint": held,
