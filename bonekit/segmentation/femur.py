@@ -27,11 +27,15 @@ Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Side = Literal["left", "right"]
 
-BONE_HU = 200.0  # halfway between muscle and thin, blurred cortex
+BONE_HU = 200.0  # halfway between muscle and thin, blurred cortex, with pixels of 1 mm
+BONE_HU_DROP = 35.0  # lower for each mm of larger pixels, which blur a thin cortex further
 REACH_MM = 260.0  # how far from the head a femur is followed
 GAP_MM = 4.0  # cartilage of both surfaces with its blur
 MIN_FEMUR_ML = 5.0
+SOFT_HU = 50.0  # muscle
+BLUR_MM = 2.0  # width of the blur outside a cortex that is taken off
 MIN_OFFSET_MM, MAX_OFFSET_MM = 20.0, 80.0  # of the head from the shaft axis; adults 30 to 55
+HIPS_MM = 100.0  # the two heads are further apart (adults 140 to 200); trochanters are nearer
 MIN_ROUNDNESS = 0.6  # a trochanter or a condyle reaches about a third
 
 
@@ -91,7 +95,7 @@ def segment_femora(ct: Image) -> list[FemurMask]:
 
 
 def _apart(one: FemurMask, other: FemurMask) -> bool:
-    return bool(np.linalg.norm(one.head.centre_mm - other.head.centre_mm) > 60.0)
+    return bool(np.linalg.norm(one.head.centre_mm - other.head.centre_mm) > HIPS_MM)
 
 
 def _stands_off(femur: FemurMask, field: Grid) -> bool:
@@ -142,23 +146,30 @@ def _femur_at(ct: Image, head: Head, spacing_mm: float) -> FemurMask | None:
     image = isotropic(_around(ct, head.centre_mm), spacing_mm)
     smooth = ndi.gaussian_filter(image.array, 0.5)
     distance = _distance(image.grid, head.centre_mm)
-    bone = (smooth > BONE_HU) & (distance < REACH_MM)
+    pixel = float(np.sort(ct.spacing_mm)[1])  # in plane: slices may be thicker
+    threshold = BONE_HU - BONE_HU_DROP * float(np.clip(pixel - 1.0, 0.0, 2.0))
+    bone = (smooth > threshold) & (distance < REACH_MM)
     parts = _beyond_the_joint(bone, distance, head, image.grid)
     if parts is None:
         return None
     femur, pelvis, neck, side = parts
     femur = _meet_in_the_joint(smooth, bone, distance, head, femur, pelvis, neck, image.grid)
-    femur = _solid(femur, bone & ~femur & (distance < head.radius_mm + 15.0), image.grid)
+    gaps = max(3.0, 1.5 * pixel)
+    other = _sizeable(bone & ~femur & (distance < head.radius_mm + 15.0), image.grid)
+    femur = _solid(femur, other, image.grid, gaps)
     refitted = _fit_head(femur, head, neck, image.grid)
     femur |= _distance(image.grid, refitted.centre_mm) < refitted.radius_mm  # notches of the rim
+    blurred = femur
+    femur = _to_half_height(blurred, smooth, image.grid)
     roundness = _roundness(femur, refitted, neck, image.grid)
-    return FemurMask(side, refitted, roundness, femur, bone & ~femur, image.grid, neck, head)
+    return FemurMask(side, refitted, roundness, femur, bone & ~blurred, image.grid, neck, head)
 
 
 def _around(ct: Image, centre: Float) -> Image:
     """Crop to where the femur of a head at `centre` can be: flexed, abducted, but not above."""
-    corner = np.array([[-120, -220, -REACH_MM], [120, 160, 70.0]]) + centre
-    index = ct.grid.index(corner)
+    reach = np.array([[-120, -220, -REACH_MM], [120, 160, 70.0]])
+    corner = np.array(np.meshgrid(*reach.T)).reshape(3, -1).T  # all eight: a grid may be oblique
+    index = ct.grid.index(corner + centre)
     return ct.crop(np.floor(index.min(axis=0)), np.ceil(index.max(axis=0)) + 1)
 
 
@@ -220,7 +231,7 @@ def _meet_in_the_joint(
     cone = np.quantile((away[root] @ neck), 0.05) - 0.15  # the neck leaves the head inside it
     in_cone = away @ neck > cone
     outside = (distance[box] > head.radius_mm + GAP_MM - 0.5) & ~in_cone & bone[box]
-    ball = distance[box] < 0.85 * head.radius_mm
+    ball = distance[box] < 0.7 * head.radius_mm
     neck_root = in_cone & (distance[box] < head.radius_mm + GAP_MM + 1.0) & bone[box]
     seeds = np.zeros(ball.shape, dtype=np.int32)
     seeds[pelvis[box] | outside] = 2
@@ -231,10 +242,10 @@ def _meet_in_the_joint(
     return result
 
 
-def _solid(femur: Mask, other: Mask, grid: Grid) -> Mask:
+def _solid(femur: Mask, other: Mask, grid: Grid, gaps_mm: float) -> Mask:
     """Close gaps of thin cortex, fill the canal slice by slice, keep the largest piece."""
     h = float(grid.spacing_mm[0])
-    wide = int(np.ceil(4.0 / h))
+    wide = int(np.ceil((gaps_mm + 1.0) / h))
     box = tuple(
         slice(max(b.start - wide, 0), b.stop + wide)
         for b in ndi.find_objects(femur.astype(np.uint8))[0]
@@ -242,18 +253,58 @@ def _solid(femur: Mask, other: Mask, grid: Grid) -> Mask:
     bone, taken = femur[box], other[box]
     inner = tuple([slice(wide, -wide)] * 3)
     # padding by the edge keeps a shaft open where the image cuts it
-    closed = _closing(np.pad(bone, wide, mode="edge"), 3.0 / h)[inner] & ~taken | bone
+    closed = _closing(np.pad(bone, wide, mode="edge"), gaps_mm / h)[inner] & ~taken | bone
     filled = closed.copy()
     for axis in range(3):
         for n in range(bone.shape[axis]):
             plane = tuple(n if a == axis else slice(None) for a in range(3))
             filled[plane] |= ndi.binary_fill_holes(closed[plane])
-    filled = filled & ~taken | bone
+    filled = (filled | _behind_leaky_walls(filled, 2.0 * gaps_mm / h)) & ~taken | bone
     # off with vessels, ligaments and bridges of a voxel or two
     opened = _opening(np.pad(filled, wide, mode="edge"), 1.5 / h)[inner]
     result = np.zeros_like(femur)
     result[box] = largest(opened)
     return result
+
+
+def _to_half_height(femur: Mask, smooth: Float, grid: Grid) -> Mask:
+    """Take off the blur outside the cortex: what is darker than half of the cortex under it.
+
+    The true surface of a blurred wall lies near half of its height over the soft tissue.
+    """
+    h = float(grid.spacing_mm[0])
+    depth = ndi.distance_transform_edt(np.pad(femur, 1, mode="edge"))[1:-1, 1:-1, 1:-1] * h
+    peak = ndi.maximum_filter(np.where(femur, smooth, SOFT_HU), 2 * int(np.ceil(BLUR_MM / h)) + 1)
+    blur = femur & (depth <= BLUR_MM) & (smooth < 0.5 * (peak + SOFT_HU))
+    wide = int(np.ceil(BLUR_MM / h)) + 1
+    inner = tuple([slice(wide, -wide)] * 3)
+    kept = _closing(np.pad(largest(femur & ~blur), wide, mode="edge"), 1.5 / h)[inner]
+    return largest(_opening(np.pad(kept & femur, wide, mode="edge"), 1.5 / h)[inner])
+
+
+def _behind_leaky_walls(bone: Mask, reach: float) -> Mask:
+    """Find what thin cortex with wide holes encloses: closed by discs in all three planes.
+
+    A fossa, which is open to one side, stays outside in at least one of the planes.
+    """
+    votes = np.zeros(bone.shape, dtype=np.uint8)
+    wide = int(reach) + 2
+    inner = tuple([slice(wide, -wide)] * 2)
+    for axis in range(3):
+        for n in range(bone.shape[axis]):
+            plane = tuple(n if a == axis else slice(None) for a in range(3))
+            if bone[plane].any():
+                tight = _closing(np.pad(bone[plane], wide), reach)[inner]
+                votes[plane] += ndi.binary_fill_holes(tight | bone[plane])
+    return np.asarray(votes == 3)
+
+
+def _sizeable(mask: Mask, grid: Grid, least_mm3: float = 1000.0) -> Mask:
+    """Drop the specks of a mask: bone of the femur that hangs loose may not bar its filling."""
+    label, _ = ndi.label(mask)
+    keep = np.bincount(label.ravel()) * grid.voxel_mm3 >= least_mm3
+    keep[0] = False
+    return np.asarray(keep[label])
 
 
 def largest(mask: Mask) -> Mask:
