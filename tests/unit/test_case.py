@@ -1,0 +1,67 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from bonekit.case import Case, parse_case, read_case
+from bonekit.errors import InputError
+
+
+def test_no_file_gives_the_defaults() -> None:
+    case = read_case(None)
+    assert case == Case()
+    assert case.mesh.edge_mm == 1.5
+    assert case.material.law == "keyak_2005"
+
+
+@pytest.mark.parametrize("text", ["", "# all defaults\n"])
+def test_empty_file_gives_the_defaults(tmp_path: Path, text: str) -> None:
+    (tmp_path / "case.yaml").write_text(text)
+    assert read_case(tmp_path / "case.yaml") == Case()
+
+
+def test_yaml_and_json_say_the_same(tmp_path: Path) -> None:
+    content = {"bone": "vertebra_L3", "mesh": {"edge_mm": 1}, "solver": {"threads": 2}}
+    (tmp_path / "case.json").write_text(json.dumps(content))
+    (tmp_path / "case.yaml").write_text(
+        "bone: vertebra_L3\nmesh: {edge_mm: 1}\nsolver: {threads: 2}"
+    )
+    case = read_case(tmp_path / "case.yaml")
+    assert case == read_case(tmp_path / "case.json")
+    assert (case.bone, case.mesh.edge_mm, case.solver.threads) == ("vertebra_L3", 1.0, 2)
+
+
+def test_case_survives_json() -> None:
+    case = Case.model_validate({"segmentation": {"seed_mm": [1, 2, 3]}, "synthetic": True})
+    assert parse_case(json.loads(case.model_dump_json()), "again") == case
+
+
+def test_case_can_not_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Case().bone = "femur_left"
+
+
+@pytest.mark.parametrize(
+    ("content", "entry"),
+    [
+        ({"bnoe": "femur_left"}, "bnoe: extra inputs are not permitted, found 'femur_left'"),
+        ({"mesh": {"edge_mm": 0}}, "mesh.edge_mm: .* found 0"),
+        ({"mesh": 3}, "mesh: .* found 3"),
+        ({"material": {"nu": 0.5}}, "material.nu: .* less than 0.5, found 0.5"),
+        ({"stance": {"case": "fall"}}, "stance.case: .*'single_leg_stance'.* found 'fall'"),
+        ({"calibration": {"slope": 0.001}}, "calibration.intercept: field required"),
+        ({"solver": {"rtol": 0.1}}, "solver.rtol: .* found 0.1"),
+        ({"segmentation": {"seed_mm": [1, 2]}}, "segmentation.seed_mm.2: field required"),
+    ],
+)
+def test_wrong_entry_is_named_with_what_was_found(content: dict[str, object], entry: str) -> None:
+    with pytest.raises(
+        InputError, match=f"(?s)1 wrong entry:\n  {entry}.*allowed at the top: bone"
+    ):
+        parse_case(content, "case.yaml")
+
+
+def test_every_wrong_entry_is_listed() -> None:
+    with pytest.raises(InputError, match=r"(?s)2 wrong entries.*mesh\.edge_mm.*colour"):
+        parse_case({"mesh": {"edge_mm": -1}, "colour": "red"}, "case.yaml")
