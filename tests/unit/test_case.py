@@ -50,15 +50,15 @@ def test_case_can_not_be_changed() -> None:
         ({"mesh": 3}, "mesh: .* found 3"),
         ({"material": {"nu": 0.5}}, "material.nu: .* less than 0.5, found 0.5"),
         ({"stance": {"case": "fall"}}, "stance.case: .*'single_leg_stance'.* found 'fall'"),
-        ({"calibration": {"slope": 0.001}}, "calibration.intercept: field required"),
+        ({"solver": {"threads": "many"}}, "solver.threads: .* found 'many'"),
+        ({"stance": {"fixed_mm": float("inf")}}, "stance.fixed_mm: .*finite.* found inf"),
         ({"solver": {"rtol": 0.1}}, "solver.rtol: .* found 0.1"),
         ({"segmentation": {"seed_mm": [1, 2]}}, "segmentation.seed_mm.2: field required"),
     ],
 )
 def test_wrong_entry_is_named_with_what_was_found(content: dict[str, object], entry: str) -> None:
-    with pytest.raises(
-        InputError, match=f"(?s)1 wrong entry:\n  {entry}.*allowed at the top: bone"
-    ):
+    message = f"(?s)1 wrong entry:\n  {entry}.*allowed at the top: bone"
+    with pytest.raises(InputError, match=message):
         parse_case(content, "case.yaml")
 
 
