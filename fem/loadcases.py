@@ -88,7 +88,8 @@ def single_leg_stance(
     in_mesh = mesh.grid.direction.T @ direction
     force = force_N * weight[:, None] * in_mesh
     height = anatomy.height_mm(mesh.nodes_mm)
-    held = np.flatnonzero(height <= height.min() + fixed_mm)
+    # the tolerance keeps a layer of nodes together that lies at the limit
+    held = np.flatnonzero(height <= height.min() + fixed_mm + 1e-6)
     return LoadCase(
         "single_leg_stance",
         f"Force on the femoral head, {adduction_deg:g} degrees to the shaft axis in the frontal "

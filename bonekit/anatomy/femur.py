@@ -17,6 +17,7 @@ Mask = NDArray[np.bool_]
 SLICE_MM = 3.0
 SHORT_MM = 30.0  # of shaft are needed to measure its axis
 NECK_MM = 115.0  # from the head's centre; a bone that reaches no further shows hardly any shaft
+WEDGE = 0.8  # of the next section: less is cut obliquely, a shaft widens more gently
 FLARE = 1.45  # a section this much larger than the shaft's belongs to the trochanters
 
 
@@ -140,14 +141,16 @@ def femur_anatomy(
         )
     at_border = _at_border(points, field or grid)
     far = reach >= np.quantile(reach[beyond], 0.75)
-    axis = from_head[far].mean(axis=0)
-    axis = -axis / np.linalg.norm(axis)
-    origin = points[far].mean(axis=0)
-    for _ in range(4):
-        origin, axis, distal, flare, section = _shaft(points, at_border, origin, axis, grid)
-    missed = float(np.linalg.norm(np.cross(head_centre_mm - origin, axis)))
+    start = points[far].mean(axis=0)
+    toward = head_centre_mm - start
+    # A short shaft lies far off the line to the head: begin with the scan's axis as well.
+    starts = (toward / np.linalg.norm(toward), np.array([0.0, 0.0, 1.0]))
+    found = [_along(points, at_border, start, axis, grid) for axis in starts]
+    missed = [float(np.linalg.norm(np.cross(head_centre_mm - o, a))) for o, a, *_ in found]
+    best = max((0, 1), key=lambda n: (missed[n] > head_radius_mm, found[n][3] - found[n][2]))
+    origin, axis, distal, flare, section = found[best]
     # where hardly any shaft is in view the sections run up the neck instead
-    neck_only = missed < head_radius_mm and float(reach.max()) < NECK_MM
+    neck_only = missed[best] < head_radius_mm and float(reach.max()) < NECK_MM
     if flare - distal < SHORT_MM or neck_only:
         axis = np.array([0.0, 0.0, 1.0])
         low = points[:, 2] < points[:, 2].min() + 2 * SLICE_MM
@@ -165,6 +168,16 @@ def _at_border(points: Float, field: Grid) -> Mask:
     index = field.index(points)
     last = np.array(field.shape) - 1
     return np.asarray(((index < 1.0) | (index > last - 1.0)).any(axis=1))
+
+
+def _along(
+    points: Float, at_border: Mask, origin: Float, axis: Float, grid: Grid
+) -> tuple[Float, Float, float, float, float]:
+    """Four rounds of `_shaft`, each along the axis of the one before."""
+    distal = flare = section = 0.0
+    for _ in range(4):
+        origin, axis, distal, flare, section = _shaft(points, at_border, origin, axis, grid)
+    return origin, axis, distal, flare, section
 
 
 def _shaft(
@@ -201,9 +214,16 @@ def _shaft(
 
 
 def _first_complete(cut: Mask, area: Float) -> int:
-    """Lowest slice above the oblique cut by the image border (the slice of a square cut stays)."""
-    below = cut[: len(cut) // 2]
-    first = int(np.flatnonzero(below).max()) + 1 if below.any() else 0
+    """Lowest slice above the end of the bone: the border of the image or the mask's own end.
+
+    An oblique end shows by growing sections. The border may cut the trochanters as well: only what
+    it cuts from the lowest slice upwards, with gaps of two slices, counts.
+    """
+    first = 0
+    while first < len(area) // 2 and (
+        cut[first : first + 3].any() or area[first] < WEDGE * area[first + 1]
+    ):
+        first += 1
     return min(first, max(len(area) - 3, 0))
 
 
