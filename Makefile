@@ -30,8 +30,8 @@ help: ## this list
 setup: $(done) ## everything the other commands need, in .venv/
 
 demo: setup ## a made-up patient: CT of a femur with a lytic metastasis -> fracture load and report
-	$(bin)/bonekit phantom femur --lesion lytic --dicom -o $(DEMO)/phantom
-	$(bin)/bonekit run $(DEMO)/phantom/dicom -o $(DEMO)/demo --bone femur_right
+	$(bin)/bonekit phantom femur --lesion lytic --site neck --dicom -o $(DEMO)/phantom
+	$(bin)/bonekit run $(DEMO)/phantom/dicom --config $(DEMO)/phantom/case.yaml -o $(DEMO)/demo
 	@echo "The report: $(abspath $(DEMO))/demo/report.html"
 
 test: setup ## all tests

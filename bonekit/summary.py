@@ -23,6 +23,7 @@ from bonekit.fem.strength import Strength
 from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview, strain_map
 from bonekit.image.volume import Image, LabelMap
 from bonekit.meshing.interchange import write_mesh
+from bonekit.report import bone_name
 from bonekit.result import (
     Balance,
     CalibrationResult,
@@ -77,22 +78,22 @@ def versions() -> dict[str, str]:
 def draw(finished: Finished) -> tuple[dict[str, bytes], bytes]:
     """Draw the pictures of the report, and the one that sums up (PNG)."""
     model, strength = finished.problem.model, finished.strength
-    at = _landmark(finished.segmentation)
+    # the planes go through the lesion if there is one; else the joint is what to look at
+    at = None if finished.labels.mask("lesion").any() else _landmark(finished.segmentation)
     pictures = {
         "overlay": overlay(finished.ct, finished.labels, at),
         "levels": levels(finished.ct, finished.labels),
         "load": load_drawing(model),
-        "modulus": modulus_map(model.mesh, model.E_MPa, at),
-        "strain": strain_map(model.mesh, strength.utilisation, at),
+        "modulus": modulus_map(model.mesh, model.E_MPa),
+        "strain": strain_map(model.mesh, strength.utilisation),
     }
     small = preview(
         finished.ct,
         finished.labels,
         model,
         strength.utilisation,
-        headline=f"{finished.segmentation.bone}: {strength.strength_N / 1000:.2f} kN",
+        headline=f"{bone_name(finished.segmentation.bone)}: {strength.strength_N / 1000:.2f} kN",
         subtitle=_rests_on(finished),
-        at_mm=at,
     )
     return pictures, small
 

@@ -217,6 +217,9 @@ def _segment_vertebra(
 ) -> Segmentation:
     level = bone.removeprefix("vertebra_")
     mask, findings, _, other = segment_vertebra_mask(ct, level, seed_mm=seed_mm)
+    errors = [f.message for f in findings if f.severity == "error"]
+    if errors:  # without whole endplates there is no anatomy to go on with
+        raise InputError(f"{bone}: {'; '.join(errors)}")
     return _vertebra(ct, bone, mask, other, METHOD, lesion, allow_metal, list(findings))
 
 

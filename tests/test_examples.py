@@ -1,0 +1,54 @@
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_strength_of_a_femur() -> None:
+    example = load("strength_of_a_femur")
+    # a linear solve repeats to many digits; another scipy or SimpleITK may move single voxels
+    assert example.strength(example.patient()) == pytest.approx(3466, rel=0.02)
+
+
+@pytest.mark.slow
+def test_baseline_against_truth() -> None:
+    example = load("baseline_against_truth")
+    errors = example.compare(example.patient())
+    assert errors.dice > 0.975
+    assert abs(errors.volume) < 0.04
+    assert abs(errors.stiffness) < 0.04
+    assert abs(errors.strength) < 0.10
+
+
+@pytest.mark.skipif(shutil.which("ccx") is None, reason="CalculiX (ccx) is not installed")
+@pytest.mark.slow
+def test_deck_for_calculix(tmp_path: Path) -> None:
+    example = load("deck_for_calculix")
+    bonekit = example.bonekit
+    problem = example.vertebra()
+    ours = bonekit.judge(problem, bonekit.solve(problem)).applied_N
+    theirs = example.solve_with_calculix(problem, tmp_path)
+    # the moduli in the deck are binned by 5 MPa
+    assert theirs == pytest.approx(ours, rel=1e-3)
+
+
+def test_examples_stay_short() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 75, path.name
