@@ -1,0 +1,448 @@
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from jsonschema import Draft202012Validator
+
+from bonekit import pipeline
+from bonekit.case import Case, parse_case, read_case
+from bonekit.errors import InputError
+from bonekit.image import read, read_labels, write
+from bonekit.meshing.interchange import read_mesh
+from bonekit.pipeline import STAGES, report_again, run, solve_again
+from bonekit.result import Result
+from bonekit.schemas import schema_of
+from bonekit.storage import load_solution
+
+if TYPE_CHECKING:
+    from conftest import Patient
+
+
+def case_of(patient: Patient, **parts: dict[str, Any]) -> Case:
+    """Case of the patient with its label map, which spares the segmentation."""
+    content = read_case(patient.case).model_dump(mode="json")
+    content["segmentation"]["labels"] = str(patient.labels)
+    for name, values in parts.items():
+        content[name] = {**(content[name] or {}), **values}
+    return parse_case(content, "of a test")
+
+
+def reused(folder: Path, *arguments: Any, **names: Any) -> set[str]:
+    """Run and tell which stages were reused, by the log."""
+    before = (folder / "log.txt").read_text() if folder.is_dir() else ""
+    run(*arguments, **names)
+    new = (folder / "log.txt").read_text().removeprefix(before)
+    return {stage for stage in STAGES if f"{stage}: reused" in new}
+
+
+@pytest.fixture(scope="session")
+def labelled(patient: Patient, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finished run with an imported label map; tests only read it."""
+    out = tmp_path_factory.mktemp("labelled") / "run"
+    run(patient.ct, out, case=case_of(patient))
+    return out
+
+
+@pytest.fixture
+def done(labelled: Path, tmp_path: Path) -> Path:
+    """Copy of the run with a label map, to be changed."""
+    return shutil.copytree(labelled, tmp_path / "run")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures of the report, which take most of the time."""
+    monkeypatch.setattr(pipeline, "draw", lambda finished: ({}, b"no picture"))
+
+
+unseen = pytest.mark.usefixtures("undrawn")
+
+
+# What a run leaves
+
+
+def test_run_leaves_its_files_and_no_others(finished: Path) -> None:
+    expected = {name for part in STAGES.values() for name in part} | {"case.json", "log.txt"}
+    assert {p.name for p in finished.iterdir()} == expected | {"stages"}
+    assert all((finished / name).stat().st_size > 0 for name in expected)
+
+
+def test_result_fits_its_schema_and_its_model(finished: Path) -> None:
+    text = (finished / "result.json").read_text()
+    Draft202012Validator(schema_of("result")).validate(json.loads(text))
+    result = Result.model_validate_json(text)
+    assert (result.bone, result.synthetic) == ("femur_right", True)
+    assert result.calibration.calibrated
+    assert result.mesh.edge_mm == pytest.approx(4.0)
+    assert 1000 < result.strength_N < 20_000
+    assert [stage.name for stage in result.stages] == list(STAGES)
+
+
+def test_forces_and_energies_balance(finished: Path) -> None:
+    result = Result.model_validate_json((finished / "result.json").read_text())
+    reaction = np.sum(list(result.reaction_N.values()), axis=0)
+    assert np.linalg.norm(reaction) == pytest.approx(result.applied_force_N, rel=1e-6)
+    assert result.balance.residual <= 1e-8
+    assert 0 < result.balance.force_balance < 1e-6
+    assert 0 < result.balance.energy_balance < 1e-6
+
+
+def test_mesh_carries_the_fields_of_the_result(finished: Path) -> None:
+    result = Result.model_validate_json((finished / "result.json").read_text())
+    mesh, cells, points = read_mesh(finished / "mesh.vtu")
+    assert mesh.n_elements == result.mesh.n_elements
+    assert cells["E_MPa"].max() == pytest.approx(result.material.E_MPa["max"])
+    force = points["force_N"].sum(axis=0)
+    reaction = np.sum(list(result.reaction_N.values()), axis=0)
+    np.testing.assert_allclose(force, -reaction, atol=1e-4 * result.applied_force_N)
+    displacement = load_solution(finished / "solution.npz").displacement_mm
+    size = np.linalg.norm(points["displacement_mm"], axis=1)
+    np.testing.assert_allclose(size, np.linalg.norm(displacement, axis=1), atol=1e-9)
+
+
+def test_mineral_on_the_mesh_is_that_of_the_mask(finished: Path) -> None:
+    material = Result.model_validate_json((finished / "result.json").read_text()).material
+    assert material.bone_mineral_g == pytest.approx(material.bone_mineral_in_mask_g, rel=0.1)
+
+
+def test_inputs_are_named_by_their_hashes(labelled: Path) -> None:
+    result = Result.model_validate_json((labelled / "result.json").read_text())
+    assert {i.role for i in result.inputs} == {"scan", "labels"}
+    assert all(len(i.sha256) == 64 for i in result.inputs)
+
+
+@unseen
+def test_library_prints_nothing(
+    done: Path, patient: Patient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(patient.ct, done, case=case_of(patient, material={"nu": 0.31}))
+    assert capsys.readouterr().out == ""
+
+
+@unseen
+def test_progress_names_each_stage_in_order(done: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    solve_again(done, progress=lambda stage, fraction, text: seen.append((stage, fraction)))
+    assert list(dict.fromkeys(stage for stage, _ in seen)) == list(STAGES)[1:]
+    assert all(0 <= fraction <= 1 for _, fraction in seen)
+    assert seen[-1] == ("report", 1.0)
+
+
+# What is done again
+
+
+def test_second_run_does_nothing_again(
+    done: Path, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_found", "bone_mesh", "solve_problem", "draw"):
+        monkeypatch.setattr(pipeline, name, None)
+    before = (done / "result.json").read_bytes()
+    assert reused(done, patient.ct, done, case=case_of(patient)) == set(STAGES)
+    assert (done / "result.json").read_bytes() == before
+
+
+@unseen
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [
+        ({"mesh": {"edge_mm": 5.0}}, {"segment", "density"}),
+        ({"material": {"nu": 0.35}}, {"segment", "density", "mesh"}),
+        ({"calibration": {"slope": 0.0008}}, {"segment"}),
+        ({"solver": {"threads": 1}}, {"segment", "density", "mesh", "solve"}),
+    ],
+    ids=["edge", "material", "calibration", "threads"],
+)
+def test_changed_setting_redoes_only_what_rests_on_it(
+    done: Path, patient: Patient, part: dict[str, Any], kept: set[str]
+) -> None:
+    before = Result.model_validate_json((done / "result.json").read_text())
+    assert reused(done, patient.ct, done, case=case_of(patient, **part)) == kept
+    after = Result.model_validate_json((done / "result.json").read_text())
+    assert (after.strength_N == before.strength_N) == ("solver" in part)
+    assert {s.name for s in after.stages if s.reused} == kept
+
+
+@unseen
+def test_changed_scan_redoes_everything(done: Path, patient: Patient, tmp_path: Path) -> None:
+    ct = read(patient.ct)
+    write(ct.with_array(ct.array + np.int16(3)), tmp_path / "other.nii.gz")
+    assert reused(done, tmp_path / "other.nii.gz", done, case=case_of(patient)) == set()
+
+
+def test_changed_label_table_redoes_the_segmentation(patient: Patient, tmp_path: Path) -> None:
+    for name in ("femur.nii.gz", "femur.json"):
+        shutil.copy(patient.labels.with_name(name), tmp_path / name)
+    given = {"scan": patient.ct, "labels": tmp_path / "femur.nii.gz"}
+    before = pipeline._hashes(given, tmp_path / "run")
+    (tmp_path / "femur.json").write_text('{"2": "femur_right"}')
+    after = pipeline._hashes(given, tmp_path / "run")
+    assert before["scan"] == after["scan"]
+    assert before["labels"] != after["labels"]
+
+
+def test_voxels_beside_a_header_count_as_input(patient: Patient, tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.ReadImage(str(patient.ct)), str(tmp_path / "ct.mhd"))
+    before = pipeline._hashes({"scan": tmp_path / "ct.mhd"}, tmp_path / "run")
+    voxels = next(p for p in tmp_path.iterdir() if p.suffix != ".mhd")
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert pipeline._hashes({"scan": tmp_path / "ct.mhd"}, tmp_path / "run") != before
+
+
+def test_slice_stands_for_its_whole_series(patient: Patient, tmp_path: Path) -> None:
+    series = shutil.copytree(patient.dicom, tmp_path / "series")
+    first, *_, last = sorted(series.iterdir())
+    before = pipeline._hashes({"scan": first}, tmp_path / "run")
+    last.unlink()
+    assert pipeline._hashes({"scan": first}, tmp_path / "run") != before
+
+
+@unseen
+@pytest.mark.parametrize(
+    ("file", "stage"), [("solution.npz", "solve"), ("model.npz", "mesh"), ("report.html", "report")]
+)
+@pytest.mark.parametrize("damage", ["deleted", "corrupted"])
+def test_damaged_file_is_made_again(
+    done: Path, patient: Patient, file: str, stage: str, damage: str
+) -> None:
+    before = (done / "result.json").read_text()
+    if damage == "deleted":
+        (done / file).unlink()
+    else:
+        content = (done / file).read_bytes()
+        (done / file).write_bytes(content[: len(content) // 2])
+    kept = reused(done, patient.ct, done, case=case_of(patient))
+    assert kept == set(list(STAGES)[: list(STAGES).index(stage)])
+    after = Result.model_validate_json((done / "result.json").read_text())
+    assert after.strength_N == pytest.approx(json.loads(before)["strength_N"], rel=1e-9)
+
+
+# Runs that end early
+
+
+def stop(*args: object, **names: object) -> None:
+    raise KeyboardInterrupt
+
+
+def check_unfinished(folder: Path) -> None:
+    left = {p.name for p in folder.iterdir()}
+    assert not left & {"result.json", "report.html", "preview.png", "mesh.vtu", "solution.npz"}
+
+
+@unseen
+def test_interrupted_run_leaves_no_result_and_resumes(
+    done: Path, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = case_of(patient, material={"nu": 0.33})
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "solve_problem", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(patient.ct, done, case=case)
+    check_unfinished(done)
+    assert reused(done, patient.ct, done, case=case) == {"segment", "density", "mesh"}
+    assert (done / "result.json").is_file()
+
+
+def test_run_of_another_bone_that_fails_leaves_nothing_of_the_first(
+    done: Path, patient: Patient
+) -> None:
+    labels = case_of(patient, segmentation={"label": "femur_right"})
+    with pytest.raises(InputError, match="the side is wrong"):
+        run(patient.ct, done, "femur_left", case=labels)
+    check_unfinished(done)
+    left = {p.name for p in done.iterdir()}
+    assert not left & {"surface.stl", "model.npz", "density.nii.gz"}
+    with pytest.raises(InputError, match="no finished stage 'density'"):
+        report_again(done)
+    with pytest.raises(InputError, match="the side is wrong"):
+        solve_again(done)
+    check_unfinished(done)
+
+
+@pytest.mark.slow
+@unseen
+def test_killed_process_leaves_no_result_and_resumes(done: Path, patient: Patient) -> None:
+    case = case_of(patient, material={"nu": 0.32})
+    code = (
+        "import sys, time; from bonekit import pipeline; from bonekit.case import Case\n"
+        "def wait(*a, **k): print('solving', flush=True); time.sleep(60)\n"
+        "pipeline.solve_problem = wait\n"
+        "pipeline.run(sys.argv[1], sys.argv[2], case=Case.model_validate_json(sys.argv[3]))\n"
+    )
+    arguments = [str(patient.ct), str(done), case.model_dump_json()]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"solving\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    check_unfinished(done)
+    assert reused(done, patient.ct, done, case=case) == {"segment", "density", "mesh"}
+
+
+# A folder continued
+
+
+@unseen
+def test_solve_again_with_another_law(done: Path, patient: Patient, tmp_path: Path) -> None:
+    before = Result.model_validate_json((done / "result.json").read_text())
+    (tmp_path / "case.yaml").write_text(
+        patient.case.read_text() + "\nmaterial: {law: keller_1994}\n"
+    )
+    after = solve_again(done, tmp_path / "case.yaml")
+    assert after.material.law.name == "keller_1994"
+    assert after.strength_N != before.strength_N
+    assert after.bone == before.bone
+    assert after.inputs == before.inputs
+    assert {s.name for s in after.stages if s.reused} == {"segment", "density", "mesh"}
+    assert Result.model_validate_json((done / "result.json").read_text()) == after
+
+
+@unseen
+def test_solve_again_needs_no_scan(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_found", None)
+    assert solve_again(done).bone == "femur_right"
+
+
+def test_report_again_draws_without_solving(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "solve_problem", None)
+    before = Result.model_validate_json((done / "result.json").read_text())
+    written = (done / "report.html").stat().st_mtime_ns
+    after = report_again(done)
+    assert after.strength_N == before.strength_N
+    assert (done / "report.html").stat().st_mtime_ns > written
+
+
+def test_report_again_refuses_a_changed_solution(done: Path) -> None:
+    (done / "solution.npz").write_bytes(b"something else")
+    with pytest.raises(InputError, match="no finished stage 'solve'"):
+        report_again(done)
+
+
+# What is recognised as the input's fault, and what is kept private
+
+
+def test_given_bone_comes_before_the_one_of_the_case(patient: Patient, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no label of the map is named like vertebra_L3"):
+        run(patient.ct, tmp_path / "run", "vertebra_L3", case=case_of(patient))
+
+
+def test_wrong_case_is_refused_before_the_folder_is_made(patient: Patient, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="law"):
+        run(patient.ct, tmp_path / "run", case=case_of(patient, material={"law": "none"}))
+    assert not (tmp_path / "run").exists()
+
+
+@unseen
+def test_drawn_lesion_is_taken_as_it_is(patient: Patient, tmp_path: Path) -> None:
+    labels = read_labels(patient.labels)
+    lesion = np.zeros_like(labels.array)
+    inside = np.argwhere(labels.array > 0)
+    lesion[tuple(inside[len(inside) // 2 : len(inside) // 2 + 40].T)] = 1
+    write(labels.with_array(lesion), tmp_path / "lesion.nii.gz")
+    case = case_of(patient, segmentation={"lesions": str(tmp_path / "lesion.nii.gz")})
+    result = run(patient.ct, tmp_path / "run", case=case)
+    assert result.measures["lesion_ml"] == pytest.approx(40 * 2 * 2 * 3 / 1000)
+    assert "lesion-candidate" not in [remark.code for remark in result.remarks]
+    assert {i.role for i in result.inputs} == {"scan", "labels", "lesions"}
+
+
+@unseen
+def test_without_a_calibration_the_result_says_so(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "case.yaml").write_text("mesh: {edge_mm: 4}\n")
+    result = solve_again(done, tmp_path / "case.yaml")
+    assert not result.calibration.calibrated
+    assert "uncalibrated" in [r.code for r in result.remarks if r.severity == "warning"]
+    assert not result.synthetic
+
+
+def named_scan(dicom: Path, folder: Path) -> Path:
+    """Copy a series with a patient's name, number and dates in every free field."""
+    folder.mkdir()
+    secret = {
+        "0010|0010": "DOE^JANE",
+        "0010|0020": "MRN123456",
+        "0010|0030": "19450102",
+        "0008|0080": "St Elsewhere",
+        "0008|0090": "HOUSE^GREGORY",
+        "0008|1030": "Doe follow-up",
+        "0008|103e": "JANE hip",
+        "0008|0020": "20190203",
+        "0020|4000": "call JANE",
+    }
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for file in sorted(dicom.iterdir()):
+        image = sitk.ReadImage(str(file))
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(file))
+        reader.LoadPrivateTagsOn()
+        reader.ReadImageInformation()
+        for key in reader.GetMetaDataKeys():
+            image.SetMetaData(key, reader.GetMetaData(key))
+        for key, value in secret.items():
+            image.SetMetaData(key, value)
+        writer.SetFileName(str(folder / file.name))
+        writer.Execute(image)
+    return folder
+
+
+SECRETS = (
+    b"DOE^",
+    b"DOE_",
+    b"JANE",
+    b"MRN123456",
+    b"19450102",
+    b"Elsewhere",
+    b"HOUSE",
+    b"20190203",
+)
+
+
+def contents(path: Path) -> bytes:
+    """Bytes of a file, unpacked where it is compressed."""
+    if path.suffix == ".gz":
+        return gzip.decompress(path.read_bytes())
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            return b"".join(archive.read(name) for name in archive.namelist())
+    if path.suffix == ".html":  # what pictures look like in letters is chance
+        return re.sub(rb"base64,[\w+/=]+", b"", path.read_bytes())
+    return path.read_bytes()
+
+
+def test_names_of_patient_and_places_stay_out(
+    patient: Patient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scan = named_scan(patient.dicom, tmp_path / "DOE_JANE")
+    assert b"DOE^JANE" in next(scan.iterdir()).read_bytes()
+    out = tmp_path / "run"
+    case = case_of(patient)
+    with caplog.at_level(logging.DEBUG):
+        run(scan, out, case=case)
+    for path in out.rglob("*"):
+        if path.is_file():
+            found = [s for s in SECRETS if s in contents(path)]
+            assert not found, f"{path.name} holds {found}"
+            if path.name != "case.json":  # the case as it was given
+                assert str(tmp_path.parent).encode() not in contents(path), path.name
+                assert str(patient.labels.parent).encode() not in contents(path), path.name
+    assert not [s for s in SECRETS if s.decode() in caplog.text]
+    assert json.loads((out / "scan.json").read_text())["modality"] == "CT"
+
+
+def test_time_and_memory_of_each_stage_are_told(finished: Path) -> None:
+    result = Result.model_validate_json((finished / "result.json").read_text())
+    assert all(0 < s.seconds < 600 and 50 < s.peak_memory_MB < 5000 for s in result.stages)
