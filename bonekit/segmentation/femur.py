@@ -246,10 +246,7 @@ def _solid(femur: Mask, other: Mask, grid: Grid, gaps_mm: float) -> Mask:
     """Close gaps of thin cortex, fill the canal slice by slice, keep the largest piece."""
     h = float(grid.spacing_mm[0])
     wide = int(np.ceil((gaps_mm + 1.0) / h))
-    box = tuple(
-        slice(max(b.start - wide, 0), b.stop + wide)
-        for b in ndi.find_objects(femur.astype(np.uint8))[0]
-    )
+    box = _box_of(femur, wide)
     bone, taken = femur[box], other[box]
     inner = tuple([slice(wide, -wide)] * 3)
     # padding by the edge keeps a shaft open where the image cuts it
@@ -267,19 +264,28 @@ def _solid(femur: Mask, other: Mask, grid: Grid, gaps_mm: float) -> Mask:
     return result
 
 
+def _box_of(mask: Mask, margin: int) -> tuple[slice, ...]:
+    """Bounding box of a mask with a margin in voxels, where the array has it."""
+    box = ndi.find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(max(b.start - margin, 0), b.stop + margin) for b in box)
+
+
 def _to_half_height(femur: Mask, smooth: Float, grid: Grid) -> Mask:
     """Take off the blur outside the cortex: what is darker than half of the cortex under it.
 
     The true surface of a blurred wall lies near half of its height over the soft tissue.
     """
     h = float(grid.spacing_mm[0])
-    depth = ndi.distance_transform_edt(np.pad(femur, 1, mode="edge"))[1:-1, 1:-1, 1:-1] * h
-    peak = ndi.maximum_filter(np.where(femur, smooth, SOFT_HU), 2 * int(np.ceil(BLUR_MM / h)) + 1)
-    blur = femur & (depth <= BLUR_MM) & (smooth < 0.5 * (peak + SOFT_HU))
     wide = int(np.ceil(BLUR_MM / h)) + 1
-    inner = tuple([slice(wide, -wide)] * 3)
-    kept = _closing(np.pad(largest(femur & ~blur), wide, mode="edge"), 1.5 / h)[inner]
-    return largest(_opening(np.pad(kept & femur, wide, mode="edge"), 1.5 / h)[inner])
+    box = _box_of(femur, wide)
+    bone, hu = np.pad(femur[box], wide, mode="edge"), np.pad(smooth[box], wide, mode="edge")
+    peak = ndi.maximum_filter(np.where(bone, hu, SOFT_HU), 2 * wide - 1)
+    depth = ndi.distance_transform_edt(np.pad(bone, 1, mode="edge"))[1:-1, 1:-1, 1:-1] * h
+    blur = bone & (depth <= BLUR_MM) & (hu < 0.5 * (peak + SOFT_HU))
+    kept = _opening(_closing(largest(bone & ~blur), 1.5 / h) & bone, 1.5 / h)
+    result = np.zeros_like(femur)
+    result[box] = largest(kept[tuple([slice(wide, -wide)] * 3)])
+    return result
 
 
 def _behind_leaky_walls(bone: Mask, reach: float) -> Mask:
