@@ -100,8 +100,10 @@ class SolverSettings(_Part):
     rtol: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-8
     max_iterations: Annotated[int, Field(ge=1)] = 1000
     device: str = Field(default="cpu", description="torch device: cpu, cuda, cuda:1.")
-    threads: Annotated[int, Field(ge=1)] = Field(
-        1, description="More help with a large bone on an idle machine, and harm on a busy one."
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="More help with a large bone on an idle machine, and harm on a busy one.",
     )
 
 

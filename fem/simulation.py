@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityKind
+from bonekit.fem.cg import Progress
 from bonekit.fem.loadcases import LoadCase, endplate_compression, single_leg_stance
 from bonekit.fem.materials import LAWS, Elasticity, Law, elasticity
 from bonekit.fem.model import Model, Solution
-from bonekit.fem.solve import Progress, solve
+from bonekit.fem.solve import solve
 from bonekit.fem.strength import Strength, stiffness_at_strain, strain_limit
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh

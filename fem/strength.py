@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from bonekit.errors import InputError
 from bonekit.fem.fields import principal_strains
 from bonekit.fem.loadcases import LoadCase
-from bonekit.fem.model import Model, Solution
+from bonekit.fem.model import Constraint, Load, Model, Solution
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -101,13 +101,14 @@ def strain_limit(
             f"only {np.count_nonzero(judged)} elements lie more than {away_mm} mm from loaded and "
             "held nodes: the bone in view is too short to judge"
         )
-    force = np.sum([part.force_N for part in load.loads][0], axis=0)
+    acting = load.loads[0]
+    force = acting.force_N.sum(axis=0)
     applied = float(np.linalg.norm(force))
     used = utilisation(solution.strain)
     highest = float(np.quantile(used[judged], 1.0 - fraction))
     strength = applied / highest
-    nodes, weight = load.loads[0].nodes, np.linalg.norm(load.loads[0].force_N, axis=1)
-    moved = solution.displacement_mm[nodes] @ (force / applied)
+    weight = np.linalg.norm(acting.force_N, axis=1)
+    moved = solution.displacement_mm[acting.nodes] @ (force / applied)
     stiffness = applied / float(np.average(moved, weights=weight))
     return Strength(
         strength,
@@ -131,7 +132,8 @@ def strain_limit(
 
 def _away(model: Model, distance_mm: float) -> Mask:
     """Elements whose centre is further than a distance from every loaded or held node."""
-    nodes = np.concatenate([part.nodes for part in (*model.constraints, *model.loads)])
+    parts: tuple[Constraint | Load, ...] = (*model.constraints, *model.loads)
+    nodes = np.concatenate([part.nodes for part in parts])
     near, _ = cKDTree(model.mesh.nodes_mm[nodes]).query(
         model.mesh.centres_mm, distance_upper_bound=distance_mm
     )

@@ -197,7 +197,7 @@ def _femur(
 
 
 def _check_side(anatomy: FemurAnatomy) -> list[Finding]:
-    """The head lies medially: on the patient's left of a right femur's shaft."""
+    """Find a head that is not medial: on the patient's left of a right femur's shaft."""
     medial_x = float(anatomy.medial[0]) * (1.0 if anatomy.side == "right" else -1.0)
     if anatomy.shaft_length_mm == 0 or medial_x > 0:
         return []

@@ -184,7 +184,7 @@ def _distance(grid: Grid, centre: Float) -> NDArray[np.float32]:
 
 
 def _beyond_the_joint(
-    bone: Mask, distance: Float, head: Head, grid: Grid
+    bone: Mask, distance: NDArray[np.floating], head: Head, grid: Grid
 ) -> tuple[Mask, Mask, Float, Side] | None:
     """Tell femur from pelvis outside the shell: (femur, pelvis, neck direction, side)."""
     shell = head.radius_mm + GAP_MM
@@ -216,7 +216,7 @@ def _beyond_the_joint(
 def _meet_in_the_joint(
     smooth: Float,
     bone: Mask,
-    distance: Float,
+    distance: NDArray[np.floating],
     head: Head,
     femur: Mask,
     pelvis: Mask,
@@ -344,12 +344,12 @@ def _fit_head(femur: Mask, head: Head, neck: Float, grid: Grid) -> Head:
 
 
 def _roundness(femur: Mask, head: Head, neck: Float, grid: Grid) -> float:
-    """Fraction of the visible directions away from the neck in which the bone ends on the sphere."""
+    """Fraction of the visible directions, away from the neck, that end on the sphere."""
     rays = directions(400)
     rays = rays[rays @ neck < 0.5]
     r = np.arange(0.5 * head.radius_mm, head.radius_mm + 6.0, 0.5)
     index = grid.index(head.centre_mm + rays[:, None] * r[:, None])
-    inside = ((index >= 0) & (index <= np.array(grid.shape) - 1)).all(axis=-1)
+    inside: Mask = np.all((index >= 0) & (index <= np.array(grid.shape) - 1), axis=-1)
     nearest = np.clip(np.rint(index).astype(int), 0, np.array(grid.shape) - 1)
     bone = femur[tuple(np.moveaxis(nearest, -1, 0))]
     end = np.where(bone.all(axis=1), len(r) - 1, (~bone).argmax(axis=1))

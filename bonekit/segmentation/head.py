@@ -83,11 +83,11 @@ def find_heads(ct: Image, most: int = 40) -> list[Head]:
     heads = [_refine(fine, centres[n], radii[n], tolerance) for n in chosen]
     good = [h for h in heads if h.inliers >= MIN_INLIERS and _plausible(h, ct.grid)]
     good.sort(key=lambda head: -_likelihood(head))
-    apart: list[Head] = []
+    distinct: list[Head] = []
     for head in good:
-        if all(np.linalg.norm(head.centre_mm - h.centre_mm) > SEPARATION_MM for h in apart):
-            apart.append(head)
-    return apart
+        if all(np.linalg.norm(head.centre_mm - h.centre_mm) > SEPARATION_MM for h in distinct):
+            distinct.append(head)
+    return distinct
 
 
 def _likelihood(head: Head) -> float:
