@@ -34,6 +34,7 @@ app = App(
     version=bonekit.__version__,
     help=f"Bone strength from a CT scan: segmentation, mesh, finite elements.\n\n{NOTICE}",
     help_epilogue="Start with: bonekit run SCAN -o OUT --bone femur_left",
+    suppress_keyboard_interrupt=False,  # `_code` says how to resume
 )
 
 Output = Annotated[Path, Parameter(name=["--out", "-o"])]
