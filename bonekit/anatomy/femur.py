@@ -17,6 +17,7 @@ Mask = NDArray[np.bool_]
 SLICE_MM = 3.0
 SHORT_MM = 30.0  # of shaft are needed to measure its axis
 NECK_MM = 115.0  # from the head's centre; a bone that reaches no further shows hardly any shaft
+THIN = 0.7  # of the head's section: a shaft is thinner (adults about 0.4), trochanters are not
 WEDGE = 0.8  # of the next section: less is cut obliquely, a shaft widens more gently
 FLARE = 1.45  # a section this much larger than the shaft's belongs to the trochanters
 
@@ -147,11 +148,14 @@ def femur_anatomy(
     starts = (toward / np.linalg.norm(toward), np.array([0.0, 0.0, 1.0]))
     found = [_along(points, at_border, start, axis, grid) for axis in starts]
     missed = [float(np.linalg.norm(np.cross(head_centre_mm - o, a))) for o, a, *_ in found]
-    best = max((0, 1), key=lambda n: (missed[n] > head_radius_mm, found[n][3] - found[n][2]))
+    thin = [f[4] < THIN * np.pi * head_radius_mm**2 for f in found]
+    best = max(
+        (0, 1), key=lambda n: (thin[n] and missed[n] > head_radius_mm, found[n][3] - found[n][2])
+    )
     origin, axis, distal, flare, section = found[best]
     # where hardly any shaft is in view the sections run up the neck instead
     neck_only = missed[best] < head_radius_mm and float(reach.max()) < NECK_MM
-    if flare - distal < SHORT_MM or neck_only:
+    if flare - distal < SHORT_MM or neck_only or not thin[best]:
         axis = np.array([0.0, 0.0, 1.0])
         low = points[:, 2] < points[:, 2].min() + 2 * SLICE_MM
         origin = points[low].mean(axis=0)
@@ -193,8 +197,8 @@ def _shaft(
     level = ((height - low) / SLICE_MM).astype(int)
     count = np.bincount(level)
     area = count * grid.voxel_mm3 / SLICE_MM
-    centre = np.stack([np.bincount(level, points[:, d]) for d in range(3)], axis=1)
-    centre /= np.maximum(count, 1)[:, None]
+    total = np.stack([np.bincount(level, points[:, d]) for d in range(3)], axis=1)
+    centre = total / np.maximum(count, 1)[:, None]
     cut = np.bincount(level, at_border) > 0
     first = _first_complete(cut, area)
     last = first + 1
@@ -213,7 +217,7 @@ def _shaft(
     return start, axis, first * SLICE_MM, last * SLICE_MM, section
 
 
-def _first_complete(cut: Mask, area: Float) -> int:
+def _first_complete(cut: Mask, area: NDArray[np.floating]) -> int:
     """Lowest slice above the end of the bone: the border of the image or the mask's own end.
 
     An oblique end shows by growing sections. The border may cut the trochanters as well: only what
