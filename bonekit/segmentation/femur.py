@@ -340,7 +340,8 @@ def _fit_head(femur: Mask, head: Head, neck: Float, grid: Grid) -> Head:
     if np.count_nonzero(on_head) < 100:
         return head
     centre, radius, _ = robust_sphere(points[on_head])
-    return replace(head, centre_mm=centre, radius_mm=radius)
+    half_voxel = 0.5 * float(grid.spacing_mm[0])  # from the outermost centres to the surface
+    return replace(head, centre_mm=centre, radius_mm=radius + half_voxel)
 
 
 def _roundness(femur: Mask, head: Head, neck: Float, grid: Grid) -> float:
