@@ -194,7 +194,7 @@ def _known_suffix(path: Path) -> str:
             "(and .inp through bonekit.fem.decks)"
         )
     if suffix in (".med", ".xdmf") and importlib.util.find_spec("h5py") is None:
-        raise InputError(f"{suffix} files need h5py, which is not installed: pip install bonekit[hdf5]")
+        raise InputError(f"{suffix} files need h5py: pip install bonekit[hdf5]")
     return suffix
 
 

@@ -13,7 +13,7 @@ from bonekit.anatomy.vertebra import VertebraAnatomy, vertebra_anatomy
 from bonekit.errors import InputError
 from bonekit.image.check import check_hu
 from bonekit.image.volume import Grid, Image, LabelMap
-from bonekit.segmentation.base import BONES, Finding, Segmentation
+from bonekit.segmentation.base import BONES, Finding, Segmentation, Segmenter
 from bonekit.segmentation.femur import (
     FemurMask,
     anatomy_of,
@@ -80,6 +80,9 @@ def segment(
     mask = _onto(ct.grid, femur.femur, femur.grid)
     other = _onto(ct.grid, femur.other, femur.grid)
     return _femur(ct, femur, mask, other, METHOD, lesion, allow_metal)
+
+
+BASELINE: Segmenter = segment  # the type checker holds the method to the protocol
 
 
 def from_labels(

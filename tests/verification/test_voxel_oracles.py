@@ -73,7 +73,7 @@ def test_femur_in_a_sideways_fall(data: Path) -> None:
 
     The published set of distal nodes is not in the data, so this is a comparison and no proof: here
     it is the cut face of the shaft as Ogo finds it, 20 degrees off the axis and some 5 mm deep.
-    Stiffness moves by 1 % per 2 mm of that depth; the pattern of energy far from the cut hardly does.
+    Stiffness moves by 1 % per 2 mm of that depth; the energy far from the cut hardly does.
     """
     folder = data / "fe-femur" / "parosol-py"
     E, theirs = (

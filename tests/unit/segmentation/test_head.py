@@ -50,7 +50,7 @@ def test_half_a_head_is_found_and_known_to_be_half() -> None:
 def test_a_sphere_is_fitted_past_outliers() -> None:
     rng = np.random.default_rng(1)
     points = CENTRE + 22.0 * directions(300)
-    points[:60] += rng.normal(0, 1, (60, 3)) + [15.0, 0, 0]
+    points[:60] += rng.normal(0, 1, (60, 3)) + np.array([15.0, 0, 0])
     centre, radius, distance = robust_sphere(points)
     np.testing.assert_allclose(centre, CENTRE, atol=0.2)
     assert radius == pytest.approx(22.0, abs=0.1)
