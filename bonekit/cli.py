@@ -9,25 +9,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 import bonekit
+from bonekit.console import NOTICE, bar, say
 from bonekit.errors import CalibrationError, ConvergenceError, InputError, MeshQualityError
 
 if TYPE_CHECKING:
     from bonekit.case import Case
     from bonekit.phantom import LesionParameters, Phantom
-    from bonekit.pipeline import Progress
-    from bonekit.result import Result
 
 log = logging.getLogger("bonekit")
-
-NOTICE = "Research software. Not a medical device; not for diagnosis or treatment."
 
 app = App(
     name="bonekit",
@@ -109,9 +105,9 @@ def run(
         raise InputError(f"a bone is named twice: {' '.join(bone)}")
     for name in bone or (None,):
         folder = out / name if name and len(bone) > 1 else out
-        with _bar() as progress:
+        with bar() as progress:
             result = run_one(scan, folder, name, case, progress)
-        _say(result, folder)
+        say(result, folder)
 
 
 @app.command
@@ -152,7 +148,7 @@ def segment(
     if out.exists() and out.samefile(scan):
         raise InputError(f"{out} is the scan itself: choose another name for the label map")
     ct = read(scan, series).canonical()
-    with _bar() as progress:
+    with bar() as progress:
         progress("segment", 0.1, bone or "femur")
         found = segment_bone(ct, bone, allow_metal=allow_metal)
     for finding in found.findings:
@@ -229,9 +225,9 @@ def solve(folder: Path, /, *, config: Config = None) -> None:
     """
     from bonekit.pipeline import solve_again
 
-    with _bar() as progress:
+    with bar() as progress:
         result = solve_again(folder, config, progress)
-    _say(result, folder)
+    say(result, folder)
 
 
 @app.command
@@ -245,9 +241,9 @@ def report(folder: Path, /) -> None:
     """
     from bonekit.pipeline import report_again
 
-    with _bar() as progress:
+    with bar() as progress:
         result = report_again(folder, progress)
-    _say(result, folder)
+    say(result, folder)
 
 
 @app.command
@@ -327,7 +323,6 @@ def phantom(
 
     made = _phantom(kind, lesion, site, side, level, rods, noise, spacing, seed)
     ct = write_phantom(made, out, dicom=dicom)
-    _write_case(made, out / "case.yaml")
     print(f"synthetic {made.bone}: {ct}")
     print(f"next: bonekit run {ct} --config {out / 'case.yaml'} -o RESULTS")
 
@@ -372,26 +367,6 @@ def _phantom(
     return vertebra_phantom(
         VertebraParameters(level=level), focus, body=body, scanner=scanner, seed=seed
     )
-
-
-def _write_case(made: Phantom, path: Path) -> None:
-    """Write the case of a phantom: its bone, and its exact line from HU to ash density."""
-    import yaml
-
-    from bonekit.image.writing import replacing
-
-    case = {
-        "bone": made.bone,
-        "synthetic": True,
-        "calibration": {
-            "slope": 1.0 / made.hu_per_g_cm3,
-            "intercept": -made.hu_at_zero / made.hu_per_g_cm3,
-            "kind": "ash",
-            "source": "exact line of the synthetic scanner",
-        },
-    }
-    with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(case, sort_keys=False), encoding="utf-8")
 
 
 @app.command
@@ -463,50 +438,6 @@ def _case(config: Path | None, changes: Mapping[str, object]) -> Case:
             place = place.setdefault(parent, {})
         place[leaf] = value
     return parse_case(content, str(config or "of the command line"))
-
-
-def _say(result: Result, folder: Path) -> None:
-    """Print the answer, warnings first."""
-    for remark in result.remarks:
-        if remark.severity != "note":
-            print(f"{remark.severity}: {remark.message}", file=sys.stderr)
-    synthetic = " (synthetic phantom)" if result.synthetic else ""
-    print(
-        f"{result.bone}{synthetic}: strength {result.strength_N / 1000:.2f} kN, stiffness "
-        f"{result.stiffness_N_mm / 1000:.2f} kN/mm, {result.load_case.name.replace('_', ' ')}"
-    )
-    print(f"report: {folder / 'report.html'}")
-    print(NOTICE)
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    """Show progress on a terminal; a line for each stage elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:>8}"),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, int] = {}
-
-        def progress(stage: str, fraction: float, text: str) -> None:
-            for other, task in tasks.items():
-                if other != stage:
-                    bar.update(task, completed=1.0)  # type: ignore[arg-type]
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=1.0, text=text)
-                if not console.is_terminal:
-                    console.print(f"{stage}: {text}")
-            bar.update(tasks[stage], completed=fraction, text=text)  # type: ignore[arg-type]
-
-        yield progress
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from bonekit.image import write, write_dicom
 from bonekit.image.writing import replacing
@@ -15,7 +18,8 @@ def write_phantom(phantom: Phantom, folder: str | Path, *, dicom: bool = False) 
 
     Writes ``ct.nii.gz`` (or the DICOM series ``dicom/``), ``labels.nii.gz`` with its table
     ``labels.json``, ``density.nii.gz`` (ash, g/cm3) and ``truth.json`` (landmarks, volumes, the HU
-    line, all parameters). Every file appears whole or not at all.
+    line, all parameters), and ``case.yaml``, by which `bonekit run` knows the phantom's bone and
+    its exact line from HU to ash density. Every file appears whole or not at all.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ def write_phantom(phantom: Phantom, folder: str | Path, *, dicom: bool = False) 
     with replacing(target / "truth.json") as temporary:
         text = json.dumps({**phantom.truth, **line}, indent=1)
         temporary.write_text(text, encoding="utf-8")
+    with replacing(target / "case.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(case_of(phantom), sort_keys=False), encoding="utf-8")
     ct = target / ("dicom" if dicom else "ct.nii.gz")
     if dicom:
         scanner = phantom.truth["parameters"]["scanner"]
@@ -44,3 +50,17 @@ def write_phantom(phantom: Phantom, folder: str | Path, *, dicom: bool = False) 
     else:
         write(phantom.ct, ct)
     return ct
+
+
+def case_of(phantom: Phantom) -> dict[str, Any]:
+    """Return the case file of a phantom: bone, calibration, and that it is synthetic."""
+    return {
+        "bone": phantom.bone,
+        "synthetic": True,
+        "calibration": {
+            "slope": 1.0 / phantom.hu_per_g_cm3,
+            "intercept": -phantom.hu_at_zero / phantom.hu_per_g_cm3,
+            "kind": "ash",
+            "source": "exact line of the synthetic scanner",
+        },
+    }

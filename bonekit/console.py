@@ -1,0 +1,59 @@
+"""What the command line shows: progress while it works, the answer when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bonekit.pipeline import Progress
+    from bonekit.result import Result
+
+NOTICE = "Research software. Not a medical device; not for diagnosis or treatment."
+
+
+def say(result: Result, folder: Path) -> None:
+    """Print the answer, warnings first."""
+    for remark in result.remarks:
+        if remark.severity != "note":
+            print(f"{remark.severity}: {remark.message}", file=sys.stderr)
+    synthetic = " (synthetic phantom)" if result.synthetic else ""
+    print(
+        f"{result.bone}{synthetic}: strength {result.strength_N / 1000:.2f} kN, stiffness "
+        f"{result.stiffness_N_mm / 1000:.2f} kN/mm, {result.load_case.name.replace('_', ' ')}"
+    )
+    print(f"report: {folder / 'report.html'}")
+    print(NOTICE)
+
+
+@contextmanager
+def bar() -> Iterator[Progress]:
+    """Show progress on a terminal; a line for each stage elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        tasks: dict[str, int] = {}
+
+        def progress(stage: str, fraction: float, text: str) -> None:
+            for other, task in tasks.items():
+                if other != stage:
+                    shown.update(task, completed=1.0)  # type: ignore[arg-type]
+            if stage not in tasks:
+                tasks[stage] = shown.add_task(stage, total=1.0, text=text)
+                if not console.is_terminal:
+                    console.print(f"{stage}: {text}")
+            shown.update(tasks[stage], completed=fraction, text=text)  # type: ignore[arg-type]
+
+        yield progress
