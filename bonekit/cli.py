@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import bonekit
-from bonekit.console import NOTICE, bar, say
+from bonekit.console import bar, say
 from bonekit.errors import CalibrationError, ConvergenceError, InputError, MeshQualityError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ log = logging.getLogger("bonekit")
 app = App(
     name="bonekit",
     version=bonekit.__version__,
-    help=f"Bone strength from a CT scan: segmentation, mesh, finite elements.\n\n{NOTICE}",
+    help="Bone strength from a CT scan: segmentation, mesh, finite elements.\n\n"
+    f"{bonekit.DISCLAIMER}",
     help_epilogue="Start with: bonekit run SCAN -o OUT --bone femur_left",
     suppress_keyboard_interrupt=False,  # `_code` says how to resume
 )
@@ -405,7 +406,7 @@ def info(scan: Path | None = None, /, *, json: bool = False) -> None:
         return
     for name, value in found.items():
         print(f"{name:>12}: {value}")
-    print(NOTICE)
+    print(bonekit.DISCLAIMER)
 
 
 @app.command

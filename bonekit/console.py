@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bonekit import DISCLAIMER
+
 if TYPE_CHECKING:
     from bonekit.pipeline import Progress
     from bonekit.result import Result
-
-NOTICE = "Research software. Not a medical device; not for diagnosis or treatment."
 
 
 def say(result: Result, folder: Path) -> None:
@@ -26,7 +26,7 @@ def say(result: Result, folder: Path) -> None:
         f"{result.stiffness_N_mm / 1000:.2f} kN/mm, {result.load_case.name.replace('_', ' ')}"
     )
     print(f"report: {folder / 'report.html'}")
-    print(NOTICE)
+    print(DISCLAIMER)
 
 
 @contextmanager

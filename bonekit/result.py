@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-DISCLAIMER = "Research software. Not a medical device; not for diagnosis or treatment."
+from bonekit import DISCLAIMER
 
 
 class _Part(BaseModel):

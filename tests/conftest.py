@@ -32,7 +32,6 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Patient:
     """Write a coarse synthetic patient; tests only read it."""
     import yaml
 
-    from bonekit.cli import _write_case
     from bonekit.image import LabelMap, write
     from bonekit.phantom import (
         FemurParameters,
@@ -53,7 +52,6 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Patient:
     write(made.ct, folder / "ct.nii.gz")
     mask = made.labels.mask("cortex", "trabecular", "lesion").astype("u1")
     write(LabelMap(mask, made.ct.grid, {1: "femur_right"}), folder / "femur.nii.gz")
-    _write_case(made, folder / "case.yaml")
     case = yaml.safe_load((folder / "case.yaml").read_text()) | {"mesh": {"edge_mm": 4.0}}
     (folder / "case.yaml").write_text(yaml.safe_dump(case))
     return Patient(folder / "ct.nii.gz", dicom, folder / "femur.nii.gz", folder / "case.yaml")

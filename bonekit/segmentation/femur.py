@@ -161,6 +161,7 @@ def _femur_at(ct: Image, head: Head, spacing_mm: float) -> FemurMask | None:
     femur |= _distance(image.grid, refitted.centre_mm) < refitted.radius_mm  # notches of the rim
     blurred = femur
     femur = _to_half_height(blurred, smooth, image.grid)
+    refitted = _fit_head(femur, refitted, neck, image.grid)
     roundness = _roundness(femur, refitted, neck, image.grid)
     return FemurMask(side, refitted, roundness, femur, bone & ~blurred, image.grid, neck, head)
 
