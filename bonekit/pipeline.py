@@ -120,6 +120,8 @@ def solve_again(
 ) -> Result:
     """Continue a run folder from its segmentation, with another case file if one is given.
 
+    What the case says of scan and segmentation stays as it was.
+
     Raises
     ------
     InputError
@@ -128,7 +130,8 @@ def solve_again(
     folder = RunFolder(_run_folder(out), STAGES)
     known, hashes = _stored_case(folder)
     settings = read_case(case) if case else known
-    settings = settings.model_copy(update={"bone": known.bone})
+    kept = ("bone", "synthetic", "series_uid", "segmentation")
+    settings = settings.model_copy(update={name: getattr(known, name) for name in kept})
     _check(settings)
     with folder.logging():
         _begin(folder, settings, hashes)

@@ -342,14 +342,15 @@ def empty_lesion_mask(patient: Patient, tmp: Path) -> list[object]:
 
 
 def cropped(patient: Patient, tmp: Path, side: str, mm: float) -> Path:
-    """Cut off the last `mm` of the bone, "above" or on the "lateral" side."""
+    """Cut off the last `mm` of the bone: "above", in "front" or on the "lateral" side."""
     ct = read(patient.ct).canonical()
     bone = np.argwhere(read_labels(patient.labels).resample(ct.grid).array > 0)
     low, high = np.zeros(3), np.array(ct.shape)
     if side == "above":
         high[2] = bone[:, 2].max() + 1 - mm / ct.spacing_mm[2]
-    else:  # the lateral side of a right femur: x grows to the left
-        low[0] = bone[:, 0].min() + mm / ct.spacing_mm[0]
+    else:  # LPS: for a right femur lateral is where x is least, front where y is least
+        axis = ("lateral", "front").index(side)
+        low[axis] = bone[:, axis].min() + mm / ct.spacing_mm[axis]
     write(ct.crop(np.round(low), np.round(high)), tmp / "ct.nii.gz")
     return tmp / "ct.nii.gz"
 
@@ -366,7 +367,7 @@ def trochanter_cut(patient: Patient, tmp: Path) -> list[object]:
 
 @bad("the border of the image cuts the femur lengthwise", "Use a larger field of view")
 def shaft_cut(patient: Patient, tmp: Path) -> list[object]:
-    return with_labels(patient, cropped(patient, tmp, "lateral", 8.0))
+    return with_labels(patient, cropped(patient, tmp, "front", 8.0))
 
 
 def with_screw(patient: Patient, tmp: Path) -> Path:

@@ -20,6 +20,7 @@ from bonekit.case import read_case
 from bonekit.errors import ConvergenceError, InputError, MeshQualityError
 from bonekit.image import read, read_labels
 from bonekit.meshing.interchange import read_mesh
+from bonekit.segmentation import baseline
 
 if TYPE_CHECKING:
     from conftest import Patient
@@ -156,7 +157,7 @@ def test_options_reach_the_pipeline(
             raise InputError("enough")
 
     monkeypatch.setattr(pipeline, "run", stop)
-    monkeypatch.setattr(cli, "_say", lambda result, folder: None)
+    monkeypatch.setattr(cli, "say", lambda result, folder: None)
     options = ["--series", "1.2", "--threads", "3", "--device", "cuda", "--allow-metal"]
     options += ["--label", "7", "--edge", "2"]
     bones = ["--bone", "femur_left", "femur_right"]
@@ -176,7 +177,7 @@ def test_solve_takes_other_settings(folder: Path, tmp_path: Path, command: Comma
     (tmp_path / "case.yaml").write_text("mesh: {edge_mm: 5}\nmaterial: {law: keller_1994}\n")
     code, printed, errors = command("solve", folder, "-c", tmp_path / "case.yaml")
     assert code == 0
-    assert "femur_right: strength" in printed
+    assert "femur_right (synthetic phantom): strength" in printed
     assert "warning: the density is not calibrated" in errors
     assert "keller_1994" in (folder / "result.json").read_text()
 
@@ -200,6 +201,21 @@ def test_segment_writes_labels_and_says_what_was_found(
     labels = read_labels(tmp_path / "bone.nrrd")
     known = read_labels(finished / "labels.nii.gz").resample(labels.grid)
     assert (labels.array == known.array).mean() > 0.999
+
+
+def test_segment_passes_its_options_on(
+    patient: Patient, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def refuse(ct: object, bone: str, **options: object) -> None:
+        seen.append((bone, options))
+        raise InputError("enough")
+
+    monkeypatch.setattr(baseline, "segment", refuse)
+    out = ["-o", tmp_path / "bone.nrrd"]
+    command("segment", patient.ct, *out, "--bone", "vertebra_L3", "--allow-metal")
+    assert seen == [("vertebra_L3", {"allow_metal": True})]
 
 
 def test_segment_does_not_replace_the_scan(

@@ -162,7 +162,7 @@ def test_second_run_does_nothing_again(
         ({"mesh": {"edge_mm": 5.0}}, {"segment", "density"}),
         ({"material": {"nu": 0.35}}, {"segment", "density", "mesh"}),
         ({"calibration": {"slope": 0.0008}}, {"segment"}),
-        ({"solver": {"threads": 1}}, {"segment", "density", "mesh", "solve"}),
+        ({"solver": {"threads": 2}}, {"segment", "density", "mesh", "solve"}),
     ],
     ids=["edge", "material", "calibration", "threads"],
 )
@@ -311,6 +311,17 @@ def test_solve_again_with_another_law(done: Path, patient: Patient, tmp_path: Pa
 
 
 @unseen
+def test_solve_again_keeps_what_was_said_of_the_scan(done: Path, tmp_path: Path) -> None:
+    before = json.loads((done / "case.json").read_text())["case"]
+    (tmp_path / "case.yaml").write_text("bone: femur_left\nmesh: {edge_mm: 4}\n")
+    solve_again(done, tmp_path / "case.yaml")
+    after = json.loads((done / "case.json").read_text())["case"]
+    for name in ("bone", "synthetic", "series_uid", "segmentation"):
+        assert after[name] == before[name]
+    assert after["calibration"] is None
+
+
+@unseen
 def test_solve_again_needs_no_scan(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_found", None)
     assert solve_again(done).bone == "femur_right"
@@ -365,7 +376,7 @@ def test_without_a_calibration_the_result_says_so(done: Path, tmp_path: Path) ->
     result = solve_again(done, tmp_path / "case.yaml")
     assert not result.calibration.calibrated
     assert "uncalibrated" in [r.code for r in result.remarks if r.severity == "warning"]
-    assert not result.synthetic
+    assert result.synthetic, "the scan is what it was"
 
 
 def named_scan(dicom: Path, folder: Path) -> Path:
