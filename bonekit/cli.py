@@ -382,6 +382,7 @@ def info(scan: Path | None = None, /, *, json: bool = False) -> None:
         Answer in JSON.
     """
     import json as format_json
+    from math import isfinite
 
     from bonekit.environment import environment
 
@@ -393,7 +394,7 @@ def info(scan: Path | None = None, /, *, json: bool = False) -> None:
                 "uid": s.uid,
                 "modality": s.modality,
                 "slices": s.n_slices,
-                "spacing_mm": list(s.spacing_mm) if s.spacing_mm is not None else None,
+                "spacing_mm": [h if isfinite(h) else None for h in s.spacing_mm],  # None: unsaid
             }
             for s in list_series(scan)
         ]

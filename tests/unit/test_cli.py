@@ -329,6 +329,14 @@ def test_info_lists_the_series_of_a_scan(patient: Patient, command: Command) -> 
     assert series["slices"] == len(list(patient.dicom.iterdir()))
 
 
+def test_info_on_a_single_slice_is_valid_json(
+    patient: Patient, tmp_path: Path, command: Command
+) -> None:
+    shutil.copy(next(patient.dicom.iterdir()), tmp_path)
+    printed = command("info", tmp_path)[1]
+    assert json.loads(printed, parse_constant=pytest.fail)["spacing_mm"] == [2, 2, None]
+
+
 @pytest.mark.parametrize(("name", "title"), [("case", "Case"), ("result", "Result")])
 def test_schema_is_printed(command: Command, name: str, title: str) -> None:
     code, printed, _ = command("schema", name)
