@@ -22,7 +22,7 @@ import bonekit
 from bonekit.case import Case, parse_case, read_case
 from bonekit.density import DEFAULT, Calibration, DensityImage, DensityKind, density_image, to_ash
 from bonekit.errors import CalibrationError, InputError
-from bonekit.fem.materials import law_named
+from bonekit.fem.materials import LAWS, Law, Power, law_named
 from bonekit.fem.simulation import Problem, set_up, solve_problem
 from bonekit.image import read, read_labels, scan_info, write
 from bonekit.image.files import suffix_of
@@ -264,7 +264,7 @@ def _report(folder: RunFolder, case: Case, progress: Progress) -> Result:
 
 def _check(case: Case) -> None:
     check_name(case.bone)
-    law_named(case.material.law)
+    law_of(case)
     try:
         calibration_of(case)
     except CalibrationError as error:
@@ -396,7 +396,6 @@ def _refuse(folder: RunFolder) -> None:
     """Stop at a bone that the quality control found unfit."""
     found, _ = load_segmentation(folder.path)
     if found.errors:
-        folder.drop(*STAGES["report"])
         raise InputError(f"{found.bone}: " + "; ".join(f.message for f in found.errors))
 
 
@@ -406,6 +405,25 @@ def calibration_of(case: Case) -> Calibration:
     if given is None:
         return DEFAULT
     return Calibration(given.slope, given.intercept, DensityKind(given.kind), given.source)
+
+
+def law_of(case: Case) -> Law:
+    """Density-modulus law of a case: a named one, or the user's own."""
+    given = case.material.user_law
+    if given is None:
+        return law_named(case.material.law)
+    if given.name in LAWS:
+        raise InputError(f"user law {given.name!r} has the name of a known law: choose another")
+    return Law(
+        given.name,
+        DensityKind(given.kind),
+        (Power(given.factor, given.exponent, given.offset),),
+        given.low_g_cm3,
+        given.high_g_cm3,
+        given.source,
+        given.site,
+        valid=given.valid_g_cm3,
+    )
 
 
 def _ash(folder: RunFolder) -> DensityImage:
@@ -421,7 +439,7 @@ def _problem(folder: RunFolder, case: Case) -> Problem:
         mesh,
         ash,
         segmentation,
-        law=law_named(case.material.law),
+        law=law_of(case),
         nu=case.material.nu,
         field=field,
         **case.stance.model_dump(exclude={"case"}),

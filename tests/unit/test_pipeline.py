@@ -256,6 +256,15 @@ def test_interrupted_run_leaves_no_result_and_resumes(
     assert (done / "result.json").is_file()
 
 
+def test_run_stopped_at_once_leaves_no_result_of_older_settings(
+    done: Path, patient: Patient
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(patient.ct, done, case=case_of(patient, mesh={"edge_mm": 5.0}), progress=stop)
+    left = {p.name for p in done.iterdir()}
+    assert not left & {"result.json", "report.html", "preview.png", "mesh.vtu"}
+
+
 def test_run_of_another_bone_that_fails_leaves_nothing_of_the_first(
     done: Path, patient: Patient
 ) -> None:
@@ -311,6 +320,54 @@ def test_solve_again_with_another_law(done: Path, patient: Patient, tmp_path: Pa
 
 
 @unseen
+@pytest.mark.parametrize(
+    ("law", "line"),
+    [
+        ("morgan_2003_vertebra", "apparent = 1.6667 * ash (inverse of Schileo"),
+        ("kopperdahl_2002_linear", "k2hpo4 = 0.9434 * ash - 0.036698 g/cm3 (inverse of Keyak"),
+    ],
+)
+def test_law_gets_its_own_density_and_the_result_says_how(
+    done: Path, patient: Patient, tmp_path: Path, law: str, line: str
+) -> None:
+    text = patient.case.read_text() + f"\nmaterial: {{law: {law}}}\n"
+    (tmp_path / "case.yaml").write_text(text)
+    material = solve_again(done, tmp_path / "case.yaml").material
+    assert line in material.law.parameters["conversion"]
+    _, cells, _ = read_mesh(done / "mesh.vtu")
+    ash, E = cells["ash_density_g_cm3"], cells["E_MPa"]
+    inside = (ash > 0.06) & (ash < 1.3)
+    expected = 4730 * (ash / 0.6) ** 1.56
+    if law.startswith("kopperdahl"):
+        expected = -34.7 + 3230 * (ash - 0.0389) / 1.06
+    assert inside.sum() > 100
+    np.testing.assert_allclose(E[inside], expected[inside], rtol=1e-5)
+
+
+@unseen
+def test_law_of_the_user(done: Path, patient: Patient, tmp_path: Path) -> None:
+    law = "{name: mine, kind: apparent, factor: 40000, low_g_cm3: 0.1, high_g_cm3: 2, "
+    law += "valid_g_cm3: [0.2, 1.5], source: our own tests}"
+    text = patient.case.read_text() + f"\nmaterial: {{user_law: {law}}}\n"
+    (tmp_path / "case.yaml").write_text(text)
+    result = solve_again(done, tmp_path / "case.yaml")
+    found = result.material
+    assert (found.law.name, found.law.source) == ("mine", "our own tests")
+    assert found.law.description == "E = 40000 MPa * (apparent density in g/cm3)"
+    assert found.law.parameters["valid_to_g_cm3"] == 1.5
+    _, cells, _ = read_mesh(done / "mesh.vtu")
+    apparent = cells["ash_density_g_cm3"] / 0.6
+    np.testing.assert_allclose(cells["E_MPa"], 40000 * np.clip(apparent, 0.1, 2), rtol=1e-5)
+    outside = np.count_nonzero((apparent < 0.2) | (apparent > 1.5))
+    assert found.n_extrapolated == pytest.approx(outside, abs=1)
+    assert 0 < found.n_floor < outside
+    remarks = {remark.code: remark for remark in result.remarks}
+    assert remarks["extrapolated"].message.startswith(f"{found.n_extrapolated} elements")
+    assert remarks["extrapolated"].severity == "note"
+    assert remarks["too-stiff"].severity == "warning"
+
+
+@unseen
 def test_solve_again_keeps_what_was_said_of_the_scan(done: Path, tmp_path: Path) -> None:
     before = json.loads((done / "case.json").read_text())["case"]
     (tmp_path / "case.yaml").write_text("bone: femur_left\nmesh: {edge_mm: 4}\n")
@@ -353,6 +410,24 @@ def test_given_bone_comes_before_the_one_of_the_case(patient: Patient, tmp_path:
 def test_wrong_case_is_refused_before_the_folder_is_made(patient: Patient, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="law"):
         run(patient.ct, tmp_path / "run", case=case_of(patient, material={"law": "none"}))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "keyak_2005"}, "'keyak_2005' has the name of a known law"),
+        ({"offset": -50.0}, "law mine: the modulus must be positive"),
+        ({"high_g_cm3": 0.1}, "law mine: densities must be 0 or more and rise"),
+    ],
+)
+def test_wrong_user_law_is_refused(
+    patient: Patient, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    law = {"name": "mine", "kind": "ash", "factor": 400, "low_g_cm3": 0.1, "high_g_cm3": 2}
+    content = {"material": {"user_law": {**law, "source": "our own tests", **change}}}
+    with pytest.raises(InputError, match=message):
+        run(patient.ct, tmp_path / "run", case=parse_case(content, "of a test"))
     assert not (tmp_path / "run").exists()
 
 

@@ -73,6 +73,15 @@ def test_lost_or_changed_file_is_made_again(work: Work, spoil: Callable[[Path], 
     assert (work.path / "b.txt").read_text() == "x"
 
 
+def test_stage_rests_on_the_contents_of_those_before(work: Work) -> None:
+    other = Work(work.path.with_name("other"))
+    other.go(text="y")
+    for file in (*FILES["first"], "stages/first.json"):
+        (other.path / file).replace(work.path / file)
+    work.go()
+    assert work.done == ["second"]
+
+
 def test_damaged_record_counts_as_none(work: Work) -> None:
     (work.path / "stages" / "second.json").write_text('{"name": "second", "ke')
     work.go()
