@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bonekit.errors import InputError
 
 Positive = Annotated[float, Field(gt=0)]
+Kind = Literal["k2hpo4", "hydroxyapatite", "ash", "apparent"]
 
 
 class _Part(BaseModel):
@@ -46,9 +47,7 @@ class CalibrationSettings(_Part):
 
     slope: Positive = Field(description="g/cm3 per HU.")
     intercept: float = Field(description="g/cm3 at 0 HU.")
-    kind: Literal["k2hpo4", "hydroxyapatite", "ash", "apparent"] = Field(
-        description="What the phantom's densities are densities of."
-    )
+    kind: Kind = Field(description="What the phantom's densities are densities of.")
     source: str = Field(description="Where the line comes from: phantom, scanner, date.")
 
 
@@ -60,11 +59,52 @@ class MeshSettings(_Part):
     )
 
 
+class LawSettings(_Part):
+    """A law of your own: E = offset + factor * density ^ exponent, in MPa and g/cm3."""
+
+    name: Annotated[str, Field(min_length=1)] = Field(description="A name that bonekit lacks.")
+    kind: Kind = Field(description="The density that the law asks for.")
+    factor: Positive = Field(description="MPa at 1 g/cm3.")
+    exponent: Positive = 1.0
+    offset: float = Field(default=0.0, description="MPa.")
+    low_g_cm3: Annotated[float, Field(ge=0)] = Field(
+        description="Elements of less density get the modulus of this one, and are counted."
+    )
+    high_g_cm3: Positive = Field(
+        description="Elements of more density get the modulus of this one, and are counted."
+    )
+    valid_g_cm3: tuple[float, float] | None = Field(
+        default=None, description="Densities that the law was measured on; others are counted."
+    )
+    site: str = Field(default="not stated", description="Bone that the law was measured on.")
+    source: Annotated[str, Field(min_length=1)] = Field(description="Where the law comes from.")
+
+
 class MaterialSettings(_Part):
     """From density to elasticity."""
 
-    law: str = Field(default="keyak_2005", description="Name of a density-modulus law.")
+    law: str = Field(
+        default="keyak_2005",
+        description="Name of a density-modulus law, see `bonekit laws`; with `user_law` its name.",
+    )
+    user_law: LawSettings | None = Field(
+        default=None, description="A law of your own, used in place of a named one."
+    )
     nu: Annotated[float, Field(gt=0, lt=0.5)] = Field(default=0.3, description="Poisson's ratio.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _use_the_user_law(cls, content: Any) -> Any:
+        """Let a law of the user be the law, without its name given twice."""
+        if isinstance(content, dict) and isinstance(content.get("user_law"), dict):
+            return {"law": content["user_law"].get("name", ""), **content}
+        return content
+
+    @model_validator(mode="after")
+    def _one_law(self) -> MaterialSettings:
+        if self.user_law is not None and self.law != self.user_law.name:
+            raise ValueError(f"law and user_law name two laws: leave {self.law!r} out")
+        return self
 
 
 class StanceSettings(_Part):

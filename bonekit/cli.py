@@ -371,6 +371,30 @@ def _phantom(
 
 
 @app.command
+def laws(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> None:
+    """List the density-modulus laws with their sources, and draw them side by side.
+
+    A law asks for one kind of density; a run converts to it by a published line and says so.
+
+    Parameters
+    ----------
+    out
+        Picture that compares the laws over ash density: .png.
+    """
+    from bonekit.console import show_laws
+    from bonekit.fem.materials import LAWS
+
+    if out is not None and (out.suffix.lower() != ".png" or not out.parent.is_dir()):
+        raise InputError(f"can't write {out}: the folder must exist and the suffix be .png")
+    show_laws(LAWS.values())
+    if out is not None:
+        from bonekit.figures.laws import compare_laws
+
+        out.write_bytes(compare_laws(LAWS.values()))
+        print(out)
+
+
+@app.command
 def info(scan: Path | None = None, /, *, json: bool = False) -> None:
     """Tell what bonekit finds on this machine, or which series a scan holds.
 

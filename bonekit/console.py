@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bonekit import DISCLAIMER
 
 if TYPE_CHECKING:
+    from bonekit.fem.materials import Law
     from bonekit.pipeline import Progress
     from bonekit.result import Result
 
@@ -27,6 +28,29 @@ def say(result: Result, folder: Path) -> None:
     )
     print(f"report: {folder / 'report.html'}")
     print(DISCLAIMER)
+
+
+def show_laws(laws: Iterable[Law]) -> None:
+    """Print a table of density-modulus laws."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="E (and strength S) in MPa of the density rho in g/cm3", show_lines=True)
+    for name in ("name", "density", "formula", "g/cm3", "site", "source"):
+        table.add_column(name, no_wrap=name in ("name", "density"))
+    for law in laws:
+        formula = "E = " + " | ".join(str(piece) for piece in law.pieces)
+        source = law.source
+        if law.strength is not None:
+            formula += f"\nS = {law.strength}"
+            if law.strength_source not in ("", law.source):
+                source += f"\nS: {law.strength_source}"
+        span = f"{law.low:.4g} to {law.high:.4g}"
+        table.add_row(law.name, str(law.kind), formula, span, law.site, source)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=240)  # a file or a pipe: one line for each law
+    console.print(table)
 
 
 @contextmanager

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bonekit.errors import CalibrationError, InputError
 from bonekit.image.volume import Image
+
+Values = NDArray[np.float64]
 
 
 class DensityKind(StrEnum):
@@ -53,7 +56,7 @@ class DensityImage(Image):
         if self.kind is not kind:
             raise InputError(
                 f"expected {kind} density, got {self.kind} density; convert it explicitly "
-                "(see bonekit.density: to_ash)"
+                "(see bonekit.density: convert)"
             )
         return self
 
@@ -129,21 +132,97 @@ def density_image(ct: Image, calibration: Calibration = DEFAULT) -> DensityImage
     return DensityImage(array, ct.grid, calibration.kind, calibration.calibrated)
 
 
-# density -> ash density = slope * density + intercept, all in g/cm3.
-_TO_ASH: dict[DensityKind, tuple[float, float]] = {
-    DensityKind.ASH: (1.0, 0.0),
-    DensityKind.K2HPO4: (1.06, 0.0389),  # Keyak et al., J Biomed Mater Res 1994
-    DensityKind.HA: (0.877, 0.0789),  # Schileo et al., J Biomech 2008
-    DensityKind.APPARENT: (0.6, 0.0),  # Schileo et al., J Biomech 2008
+@dataclass(frozen=True)
+class Conversion:
+    """A published line from one kind of density to another: ``wanted = slope * given + intercept``.
+
+    Parameters
+    ----------
+    given, wanted : DensityKind
+    slope : float
+    intercept : float
+        g/cm3.
+    source : str
+    """
+
+    given: DensityKind
+    wanted: DensityKind
+    slope: float
+    intercept: float
+    source: str
+
+    def __call__(self, density: Values) -> Values:
+        """Convert densities in g/cm3."""
+        return self.slope * density + self.intercept
+
+    def inverse(self) -> Conversion:
+        """Return the same line read the other way."""
+        slope, intercept = 1.0 / self.slope, -self.intercept / self.slope
+        source = f"inverse of {self.source}"
+        return Conversion(self.wanted, self.given, slope, intercept, source)
+
+    @property
+    def description(self) -> str:
+        """The line as a formula, and its source."""
+        line = f"{self.wanted} = {self.slope:.5g} * {self.given}"
+        if self.intercept:
+            line += f" {'+' if self.intercept > 0 else '-'} {abs(self.intercept):.5g} g/cm3"
+        return f"{line} ({self.source})"
+
+
+_PUBLISHED = (
+    Conversion(
+        DensityKind.K2HPO4, DensityKind.ASH, 1.06, 0.0389, "Keyak et al., J Biomed Mater Res 1994"
+    ),
+    Conversion(DensityKind.HA, DensityKind.ASH, 0.877, 0.0789, "Schileo et al., J Biomech 2008"),
+    Conversion(DensityKind.APPARENT, DensityKind.ASH, 0.6, 0.0, "Schileo et al., J Biomech 2008"),
+)
+# A scan is kept as ash density; the inverse gives back what its phantom, or a law, is made of.
+_LINES = {
+    (line.given, line.wanted): line
+    for line in (*_PUBLISHED, *(published.inverse() for published in _PUBLISHED))
 }
 
 
-def to_ash(density: DensityImage) -> DensityImage:
-    """Convert to ash density.
+def conversion(given: DensityKind, wanted: DensityKind) -> Conversion:
+    """Look up the line from one kind of density to another.
 
-    K2HPO4: ``1.06 rho + 0.0389`` (Keyak et al. 1994). Hydroxyapatite: ``0.877 rho + 0.0789``
-    (Schileo et al. 2008). Apparent: ``0.6 rho`` (Schileo et al. 2008).
+    Only single published lines and their inverses: two phantom equivalents have none between
+    them, and a way over ash is for the caller to choose.
+
+    Raises
+    ------
+    InputError
+        If there is no such line; the message names those that exist.
     """
-    slope, intercept = _TO_ASH[density.kind]
-    array = (density.array * np.float32(slope) + np.float32(intercept)).astype(np.float32)
-    return DensityImage(array, density.grid, DensityKind.ASH, density.calibrated)
+    if given is wanted:
+        return Conversion(given, wanted, 1.0, 0.0, "the same density")
+    if (given, wanted) not in _LINES:
+        possible = ", ".join(str(b) for a, b in _LINES if a is given)
+        raise InputError(
+            f"no published line turns {given} density into {wanted} density; possible from "
+            f"{given}: {possible}"
+        )
+    return _LINES[given, wanted]
+
+
+def convert(density: DensityImage, kind: DensityKind) -> DensityImage:
+    """Convert an image to another kind of density.
+
+    K2HPO4 to ash: ``1.06 rho + 0.0389`` (Keyak et al. 1994). Hydroxyapatite to ash:
+    ``0.877 rho + 0.0789`` (Schileo et al. 2008). Apparent to ash: ``0.6 rho`` (Schileo et al.
+    2008). And back.
+
+    Raises
+    ------
+    InputError
+        If no published line leads there; the message names those that exist.
+    """
+    line = conversion(density.kind, kind)
+    array = density.array * np.float32(line.slope) + np.float32(line.intercept)
+    return DensityImage(array.astype(np.float32), density.grid, kind, density.calibrated)
+
+
+def to_ash(density: DensityImage) -> DensityImage:
+    """Convert to ash density; see `convert`."""
+    return convert(density, DensityKind.ASH)

@@ -63,6 +63,10 @@ class MaterialResult(_Part):
     E_MPa: dict[str, float] = Field(description="min, mean, max over the elements")
     n_floor: int = Field(description="elements raised to the law's lower density limit")
     n_ceiling: int = Field(description="elements lowered to the law's upper density limit")
+    n_extrapolated: int | None = Field(
+        default=None,
+        description="elements outside the densities the law was measured on, where those are known",
+    )
     bone_mineral_g: float = Field(description="ash mass on the mesh")
     bone_mineral_in_mask_g: float = Field(description="ash mass in the segmented voxels")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import bonekit
 from bonekit.anatomy.femur import FemurAnatomy
-from bonekit.density import Calibration, DensityImage
+from bonekit.density import Calibration, DensityImage, DensityKind, conversion
 from bonekit.fem.fields import principal_strains
 from bonekit.fem.model import Solution
 from bonekit.fem.simulation import Problem, judge
@@ -40,6 +40,7 @@ from bonekit.segmentation.base import Segmentation
 
 Float = NDArray[np.float64]
 
+STIFFEST_MPA = 30_000.0  # bone tissue itself has about 20 GPa (Bayraktar et al. 2004)
 LIBRARIES = ("numpy", "scipy", "scikit-image", "SimpleITK", "torch", "pyvista", "vtk")
 
 
@@ -225,16 +226,32 @@ def _material(finished: Finished) -> MaterialResult:
             name=law.name,
             description=law.description,
             source=law.source,
-            parameters={"low_g_cm3": law.low, "high_g_cm3": law.high},
+            parameters=_law_parameters(finished),
         ),
         nu=problem.model.nu,
         ash_density_g_cm3=_spread(finished.ash_density),
         E_MPa=_spread(problem.model.E_MPa),
         n_floor=problem.elastic.n_floor,
         n_ceiling=problem.elastic.n_ceiling,
+        n_extrapolated=problem.elastic.n_extrapolated,
         bone_mineral_g=on_mesh,
         bone_mineral_in_mask_g=_mineral_in_mask(finished),
     )
+
+
+def _law_parameters(finished: Finished) -> dict[str, Any]:
+    law = finished.problem.law
+    found: dict[str, Any] = {"site": law.site, "low_g_cm3": law.low, "high_g_cm3": law.high}
+    if law.valid is not None:
+        found["valid_from_g_cm3"], found["valid_to_g_cm3"] = law.valid
+    lines = (
+        conversion(finished.calibration.kind, DensityKind.ASH),
+        finished.problem.conversion,
+    )
+    steps = [line.description for line in lines if line.given is not line.wanted]
+    if steps:
+        found["conversion"] = "; ".join(steps)
+    return found
 
 
 def _mineral_in_mask(finished: Finished) -> float:
@@ -278,6 +295,20 @@ def _remarks(finished: Finished) -> tuple[Remark, ...]:
     if clamped:
         text = f"{clamped} elements had a density outside the range of the law and were clamped"
         found.append(Remark(severity="note", code="clamped", message=text))
+    if finished.problem.elastic.n_extrapolated:
+        text = (
+            f"{finished.problem.elastic.n_extrapolated} elements had a density outside "
+            "what the law was measured on; the law was extrapolated there"
+        )
+        found.append(Remark(severity="note", code="extrapolated", message=text))
+    too_stiff = int(np.count_nonzero(finished.problem.model.E_MPa > STIFFEST_MPA))
+    if too_stiff:
+        text = (
+            f"{too_stiff} elements are stiffer than any bone tissue ({STIFFEST_MPA / 1000:.0f} "
+            f"GPa): law {finished.problem.law.name} was measured on "
+            f"{finished.problem.law.site} and may not hold for this bone"
+        )
+        found.append(Remark(severity="warning", code="too-stiff", message=text))
     order = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(found, key=lambda r: order[r.severity]))
 

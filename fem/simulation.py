@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.anatomy.femur import FemurAnatomy
-from bonekit.density import DensityKind
+from bonekit.density import Conversion, DensityKind, conversion
 from bonekit.fem.cg import Progress
 from bonekit.fem.loadcases import LoadCase, endplate_compression, single_leg_stance
 from bonekit.fem.materials import LAWS, Elasticity, Law, elasticity
@@ -24,12 +24,16 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A bone ready to be solved: model, load case, and how the moduli came about."""
+    """A bone ready to be solved: model, load case, and how the moduli came about.
+
+    `conversion` is the line from ash density to the density that the law asks for.
+    """
 
     model: Model
     load: LoadCase
     elastic: Elasticity
     law: Law
+    conversion: Conversion
 
 
 def set_up(
@@ -59,13 +63,14 @@ def set_up(
         g/cm3.
     segmentation : Segmentation
     law : Law
-        For ash density.
+        Gets the kind of density it asks for, see `bonekit.density.conversion`.
     nu : float
     field : Grid, optional
         Field of view of the scan; that of the labels by default.
     """
     anatomy = segmentation.anatomy
-    elastic = elasticity(ash_density, DensityKind.ASH, law)
+    line = conversion(DensityKind.ASH, law.kind)
+    elastic = elasticity(line(ash_density), line.wanted, law)
     if isinstance(anatomy, FemurAnatomy):
         load = single_leg_stance(
             mesh,
@@ -77,7 +82,8 @@ def set_up(
         )
     else:
         load = endplate_compression(mesh, anatomy, strain=strain, cap_mm=cap_mm)
-    return Problem(Model(mesh, elastic.E_MPa, nu, load.constraints, load.loads), load, elastic, law)
+    model = Model(mesh, elastic.E_MPa, nu, load.constraints, load.loads)
+    return Problem(model, load, elastic, law, line)
 
 
 def solve_problem(

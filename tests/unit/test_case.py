@@ -65,3 +65,39 @@ def test_wrong_entry_is_named_with_what_was_found(content: dict[str, object], en
 def test_every_wrong_entry_is_listed() -> None:
     with pytest.raises(InputError, match=r"(?s)2 wrong entries.*mesh\.edge_mm.*colour"):
         parse_case({"mesh": {"edge_mm": -1}, "colour": "red"}, "case.yaml")
+
+
+USER_LAW = {
+    "name": "mine_2026",
+    "kind": "apparent",
+    "factor": 7000,
+    "exponent": 1.5,
+    "low_g_cm3": 0.01,
+    "high_g_cm3": 2.2,
+    "source": "our own tests",
+}
+
+
+def test_a_user_law_is_the_law() -> None:
+    case = parse_case({"material": {"user_law": USER_LAW}}, "here")
+    assert case.material.law == "mine_2026"
+    assert case.material.user_law is not None
+    assert case.material.user_law.offset == 0.0
+    assert parse_case(json.loads(case.model_dump_json()), "again") == case
+    assert parse_case(case.model_dump(mode="json", exclude_unset=True), "again") == case
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"law": "keller_1994"}, "law and user_law name two laws: leave 'keller_1994' out"),
+        ({"user_law": {**USER_LAW, "factor": 0}}, "user_law.factor"),
+        ({"user_law": {**USER_LAW, "kind": "wet"}}, "user_law.kind"),
+        ({"user_law": {**USER_LAW, "source": ""}}, "user_law.source"),
+        ({"user_law": {"name": "mine_2026"}}, "user_law.source"),
+        ({"user_law": {k: v for k, v in USER_LAW.items() if k != "name"}}, "user_law.name"),
+    ],
+)
+def test_a_wrong_user_law_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_case({"material": {"user_law": USER_LAW, **change}}, "here")

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from matplotlib.image import imread as read_png
 
 import bonekit
 from bonekit import cli, pipeline
 from bonekit.case import read_case
 from bonekit.errors import ConvergenceError, InputError, MeshQualityError
+from bonekit.fem.materials import LAWS
 from bonekit.image import read, read_labels
 from bonekit.meshing.interchange import read_mesh
 from bonekit.segmentation import baseline
@@ -26,7 +28,18 @@ if TYPE_CHECKING:
     from conftest import Patient
 
 Command = Callable[..., tuple[int, str, str]]
-COMMANDS = ("run", "segment", "mesh", "solve", "report", "export", "phantom", "info", "schema")
+COMMANDS = (
+    "run",
+    "segment",
+    "mesh",
+    "solve",
+    "report",
+    "export",
+    "phantom",
+    "laws",
+    "info",
+    "schema",
+)
 HEAVY = {"torch", "SimpleITK", "pyvista", "vtkmodules", "scipy", "skimage", "matplotlib", "meshio"}
 
 
@@ -305,7 +318,30 @@ def test_phantom_comes_with_a_case_that_runs(
     assert slope == pytest.approx(1 / truth["hu_per_g_cm3"])
 
 
-# info and schema
+# laws, info and schema
+
+
+def test_laws_lists_every_law_with_its_source(command: Command) -> None:
+    code, printed, _ = command("laws")
+    assert code == 0
+    for law in LAWS.values():
+        (line,) = [line for line in printed.splitlines() if f" {law.name} " in line]
+        assert f"E = {law.pieces[0]} " in line
+        assert all(text in line for text in (str(law.kind), law.site, law.source))
+    assert "S: Keller, J Biomech 1994 (unverified" in printed
+
+
+def test_laws_draws_them(command: Command, tmp_path: Path) -> None:
+    code, printed, _ = command("laws", "-o", tmp_path / "laws.png")
+    assert (code, printed.rstrip().endswith("laws.png")) == (0, True)
+    assert read_png(tmp_path / "laws.png").shape[:2] == (832, 1440)
+
+
+@pytest.mark.parametrize("name", ["laws.pdf", "gone/laws.png"])
+def test_laws_refuses_another_picture(command: Command, tmp_path: Path, name: str) -> None:
+    code, printed, errors = command("laws", "-o", tmp_path / name)
+    assert (code, printed) == (2, "")
+    assert "the folder must exist and the suffix be .png" in errors
 
 
 def test_info_in_json(command: Command) -> None:

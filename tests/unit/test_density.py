@@ -6,6 +6,8 @@ from bonekit.density import (
     Calibration,
     DensityImage,
     DensityKind,
+    conversion,
+    convert,
     density_image,
     to_ash,
 )
@@ -54,6 +56,51 @@ def test_ash_density_of_every_kind(kind: DensityKind, given: list, ash: list) ->
     np.testing.assert_allclose(made.array.ravel(), ash, atol=3e-4)
     assert made.kind is DensityKind.ASH
     assert made.calibrated
+
+
+PATHS = [
+    (DensityKind.K2HPO4, DensityKind.ASH),
+    (DensityKind.HA, DensityKind.ASH),
+    (DensityKind.APPARENT, DensityKind.ASH),
+]
+
+
+@pytest.mark.parametrize("kinds", [*PATHS, (DensityKind.ASH, DensityKind.ASH)])
+def test_a_conversion_there_and_back(kinds: tuple[DensityKind, DensityKind]) -> None:
+    there, back = conversion(*kinds), conversion(*kinds[::-1])
+    values = np.array([-0.1, 0.0, 0.3, 1.2])
+    np.testing.assert_allclose(back(there(values)), values, atol=1e-15)
+    np.testing.assert_allclose(there.inverse()(values), back(values), atol=1e-15)
+    image = convert(convert(density(kinds[0], *values, calibrated=True), kinds[1]), kinds[0])
+    np.testing.assert_allclose(image.array.ravel(), values, atol=1e-6)
+    assert image.kind is kinds[0]
+    assert image.calibrated
+
+
+def test_ash_becomes_what_a_law_asks_for() -> None:
+    ash = density(DensityKind.ASH, 0.3, 1.2)
+    np.testing.assert_allclose(convert(ash, DensityKind.APPARENT).array.ravel(), [0.5, 2.0])
+    liquid = convert(ash, DensityKind.K2HPO4).array.ravel()
+    np.testing.assert_allclose(liquid, [0.2611 / 1.06, 1.1611 / 1.06], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kinds", [(a, b) for a, _ in PATHS for b, _ in PATHS if a is not b])
+def test_no_line_leads_from_one_equivalent_to_another(kinds: tuple) -> None:
+    with pytest.raises(InputError, match=f"turns {kinds[0]} density into .* {kinds[0]}: ash$"):
+        conversion(*kinds)
+    with pytest.raises(InputError, match="no published line"):
+        convert(density(kinds[0], 0.3), kinds[1])
+
+
+def test_a_conversion_reads_as_a_formula_with_its_source() -> None:
+    assert conversion(DensityKind.K2HPO4, DensityKind.ASH).description == (
+        "ash = 1.06 * k2hpo4 + 0.0389 g/cm3 (Keyak et al., J Biomed Mater Res 1994)"
+    )
+    assert conversion(DensityKind.ASH, DensityKind.APPARENT).description == (
+        "apparent = 1.6667 * ash (inverse of Schileo et al., J Biomech 2008)"
+    )
+    inverse = conversion(DensityKind.ASH, DensityKind.K2HPO4).description
+    assert inverse.startswith("k2hpo4 = 0.9434 * ash - 0.036698 g/cm3 (inverse of Keyak")
 
 
 def test_another_kind_is_refused_and_the_same_passes() -> None:
