@@ -17,7 +17,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --no-input install -qq -
 export APT PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check clean
+.PHONY: help setup demo test lint types schemas check clean
 
 help: ## this list
 	@echo "bonekit: from a CT to the strength of a bone. Start with 'make demo'."
@@ -43,6 +43,9 @@ lint: setup ## ruff: rules and format
 
 types: setup ## mypy, strict
 	$(bin)/mypy
+
+schemas: setup ## write data_schema/ anew from the models
+	$(bin)/python -m bonekit.schemas data_schema
 
 check: lint types test ## what has to pass before a change is merged
 
