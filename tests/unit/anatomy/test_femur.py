@@ -127,6 +127,15 @@ def test_a_shaft_that_ends_within_the_scan_is_measured_too() -> None:
     assert 3.0 <= found.distal_mm <= 18.0  # the ball cuts the shaft obliquely
 
 
+@pytest.mark.parametrize("posture", [(20.0, 0.0, 0.0), (15.0, 10.0, 20.0)])
+def test_a_rather_short_shaft_is_found_in_a_turned_limb(posture: tuple) -> None:
+    """With 35 mm of it in view the line to the head is a poor first guess."""
+    bone = Bone("left", Rotation.from_euler("xyz", posture, degrees=True).as_matrix())
+    found = measure(bone, "left", field((-110, -110, -85), (110, 110, 40)), 200.0)
+    assert degrees(found.shaft_axis, bone.up) < 0.5
+    assert 30.0 <= found.shaft_length_mm <= 45.0
+
+
 def test_a_trochanter_cut_by_the_side_of_the_image_leaves_the_shaft_alone() -> None:
     bone = Bone("left", Rotation.from_euler("y", 5, degrees=True).as_matrix())
     found = measure(bone, "left", field((-60, -60, -170), (54, 60, 40)), 100.0)
