@@ -90,6 +90,11 @@ class MaterialSettings(_Part):
     user_law: LawSettings | None = Field(
         default=None, description="A law of your own, used in place of a named one."
     )
+    mapping: Literal["density", "modulus"] = Field(
+        default="density",
+        description="density: the law at the mean density of each element (BoneMat V2); "
+        "modulus: the mean of the law over each element (BoneMat V3).",
+    )
     nu: Annotated[float, Field(gt=0, lt=0.5)] = Field(default=0.3, description="Poisson's ratio.")
 
     @model_validator(mode="before")

@@ -441,6 +441,7 @@ def _problem(folder: RunFolder, case: Case) -> Problem:
         segmentation,
         law=law_of(case),
         nu=case.material.nu,
+        density=_ash(folder) if case.material.mapping == "modulus" else None,
         field=field,
         **case.stance.model_dump(exclude={"case"}),
         **case.compression.model_dump(exclude={"case"}),

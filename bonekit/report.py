@@ -213,11 +213,18 @@ def _range(values: Mapping[str, float]) -> str:
     return ", ".join(f"{readable(name)} {number(value)}" for name, value in values.items())
 
 
+MAPPINGS = {
+    "density": "of its mean density",
+    "modulus": "mean of the moduli of its points",
+}
+
+
 def _material(result: Result) -> list[Row]:
     material = result.material
     return [
         Row("Ash density of the elements", f"{_range(material.ash_density_g_cm3)} g/cm³"),
         Row("Young's modulus of the elements", f"{_range(material.E_MPa)} MPa"),
+        Row("Modulus of an element", MAPPINGS[material.mapping]),
         Row("Poisson's ratio", number(material.nu)),
         Row(
             "Elements raised to the lower density limit",

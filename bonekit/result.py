@@ -58,6 +58,11 @@ class MaterialResult(_Part):
     """Density and modulus over the elements."""
 
     law: Method
+    mapping: Literal["density", "modulus"] = Field(
+        default="density",
+        description="the law at the mean density of each element, or its mean over each element; "
+        "with the latter n_floor, n_ceiling and n_extrapolated count elements with any such point",
+    )
     nu: float
     ash_density_g_cm3: dict[str, float] = Field(description="min, mean, max over the elements")
     E_MPa: dict[str, float] = Field(description="min, mean, max over the elements")

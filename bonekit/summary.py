@@ -228,6 +228,7 @@ def _material(finished: Finished) -> MaterialResult:
             source=law.source,
             parameters=_law_parameters(finished),
         ),
+        mapping=problem.elastic.mapping,
         nu=problem.model.nu,
         ash_density_g_cm3=_spread(finished.ash_density),
         E_MPa=_spread(problem.model.E_MPa),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -246,12 +247,16 @@ class Elasticity:
     n_extrapolated : int, optional
         Elements outside the densities that the law was measured on; None where those are not
         known.
+    mapping : str
+        "density": the law at the mean density of the element, which is what is counted;
+        "modulus": the mean of the law over the element, which is counted if any point of it is.
     """
 
     E_MPa: Float
     n_floor: int
     n_ceiling: int
     n_extrapolated: int | None = None
+    mapping: Literal["density", "modulus"] = "density"
 
 
 def law_named(name: str) -> Law:

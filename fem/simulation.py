@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.anatomy.femur import FemurAnatomy
-from bonekit.density import Conversion, DensityKind, conversion
+from bonekit.density import Conversion, DensityImage, DensityKind, conversion
 from bonekit.fem.cg import Progress
 from bonekit.fem.loadcases import LoadCase, endplate_compression, single_leg_stance
+from bonekit.fem.mapping import element_modulus
 from bonekit.fem.materials import LAWS, Elasticity, Law, elasticity
 from bonekit.fem.model import Model, Solution
 from bonekit.fem.solve import solve
 from bonekit.fem.strength import Strength, stiffness_at_strain, strain_limit
 from bonekit.image.volume import Grid
+from bonekit.meshing.bone import bone_of
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.segmentation.base import Segmentation
 
@@ -43,6 +45,7 @@ def set_up(
     *,
     law: Law = LAWS["keyak_2005"],
     nu: float = 0.3,
+    density: DensityImage | None = None,
     field: Grid | None = None,
     adduction_deg: float = 8.0,
     cap_deg: float = 40.0,
@@ -65,12 +68,19 @@ def set_up(
     law : Law
         Gets the kind of density it asks for, see `bonekit.density.conversion`.
     nu : float
+    density : DensityImage, optional
+        Ash density. If given, the modulus is integrated over each element, see `element_modulus`;
+        else it is that of the element's `ash_density`.
     field : Grid, optional
         Field of view of the scan; that of the labels by default.
     """
     anatomy = segmentation.anatomy
     line = conversion(DensityKind.ASH, law.kind)
-    elastic = elasticity(line(ash_density), line.wanted, law)
+    if density is None:
+        elastic = elasticity(line(ash_density), line.wanted, law)
+    else:
+        density.require(DensityKind.ASH)
+        elastic = element_modulus(density, mesh, law, bone_of(segmentation))
     if isinstance(anatomy, FemurAnatomy):
         load = single_leg_stance(
             mesh,

@@ -53,9 +53,13 @@ def element_density(density: DensityImage, mesh: VoxelMesh, segmentation: Segmen
     InputError
         If an element lies outside the image.
     """
+    return sample_elements(density, mesh, bone_of(segmentation))
+
+
+def bone_of(segmentation: Segmentation) -> LabelMap:
+    """All bone of a segmentation as one label, 1."""
     labels = segmentation.labels
-    bone = LabelMap(np.isin(labels.array, _values(labels)).astype(np.uint8), labels.grid)
-    return sample_elements(density, mesh, bone)
+    return LabelMap(np.isin(labels.array, _values(labels)).astype(np.uint8), labels.grid)
 
 
 def _values(labels: LabelMap) -> list[int]:

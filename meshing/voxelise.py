@@ -153,44 +153,70 @@ def sample_elements(
     InputError
         If a brick lies outside the image, or the image is not finite in one.
     """
+    mean = np.empty(mesh.n_elements)
+    for part, values, counted in sample_points(image, mesh, inside, points_per_edge):
+        mean[part] = mean_of_points(values, counted)
+    return mean
+
+
+def sample_points(
+    image: Image, mesh: VoxelMesh, inside: LabelMap | None = None, points_per_edge: int = 3
+) -> Iterator[tuple[slice, Float, Mask]]:
+    """Read the linearly interpolated image at points of each brick, many bricks at a time.
+
+    Parameters and errors are those of `sample_elements`.
+
+    Yields
+    ------
+    part : slice
+        Of the elements.
+    values : ndarray of float, (n, points_per_edge**3)
+    counted : ndarray of bool, (n, points_per_edge**3)
+        Points that stand for the brick: in the image, and in the mask if the brick has any there.
+    """
     if points_per_edge < 1:
         raise InputError(f"points_per_edge must be 1 or more, got {points_per_edge}")
     bone = None if inside is None else inside.with_array((inside.array > 0).astype(np.float32))
-    values = np.ascontiguousarray(image.array)
+    array = np.ascontiguousarray(image.array)
     offsets = sub_points(points_per_edge)
-    mean = np.empty(mesh.n_elements)
-    n_outside = n_bare = 0
+    n_outside = n_bare = n_wrong = 0
     for part, ijk in _chunks(mesh.element_ijk, len(offsets)):
         points = mesh.grid.world(ijk[:, None, :] + offsets)
         index = image.grid.index(points)
         within = (index > -0.501) & (index < np.array(image.shape) - 0.499)
         valid: Mask = np.asarray(within.all(axis=-1))
         n_outside += int(np.count_nonzero(~valid.any(axis=1)))
-        weight: Mask = valid
+        counted: Mask = valid
         if bone is not None:
             in_bone = np.asarray(valid & (_interpolate(bone.array, bone.grid.index(points)) >= 0.5))
             bare = ~np.any(in_bone, axis=1)
             n_bare += int(np.count_nonzero(bare))
-            weight = np.where(bare[:, None], valid, in_bone).astype(bool)
-        sampled = np.where(weight, _interpolate(values, index), 0.0)
-        mean[part] = sampled.sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
-    _check_sampled(mean, n_outside, n_bare, image)
-    return mean
+            counted = np.where(bare[:, None], valid, in_bone).astype(bool)
+        values = _interpolate(array, index)
+        n_wrong += int(np.count_nonzero((counted & ~np.isfinite(values)).any(axis=1)))
+        yield part, values, counted
+    _check_sampled(mesh.n_elements, n_outside, n_bare, n_wrong, image)
 
 
-def _check_sampled(mean: Float, n_outside: int, n_bare: int, image: Image) -> None:
+def mean_of_points(values: Float, counted: Mask) -> Float:
+    """Mean over the counted points of each brick; 0 where none counts, (n,)."""
+    total = np.where(counted, values, 0.0).sum(axis=1)
+    return np.asarray(total / np.maximum(counted.sum(axis=1), 1))
+
+
+def _check_sampled(n: int, n_outside: int, n_bare: int, n_wrong: int, image: Image) -> None:
     if n_outside:
         raise InputError(
-            f"{n_outside} of {mean.size} bricks lie outside the image of shape {image.shape}: "
+            f"{n_outside} of {n} bricks lie outside the image of shape {image.shape}: "
             "mesh and image do not belong together, or the image was cropped"
         )
-    if not np.isfinite(mean).all():
+    if n_wrong:
         raise InputError(
-            f"the image is not finite in {np.count_nonzero(~np.isfinite(mean))} of {mean.size} "
-            "bricks: replace its NaN or infinite voxels first"
+            f"the image is not finite in {n_wrong} of {n} bricks: replace its NaN or infinite "
+            "voxels first"
         )
     if n_bare:
-        logger.info("%d of %d bricks have no point in the mask: all taken", n_bare, mean.size)
+        logger.info("%d of %d bricks have no point in the mask: all taken", n_bare, n)
 
 
 def _interpolate(array: NDArray[Any], index: Float) -> Float:
@@ -228,7 +254,7 @@ def _fractions(field: DistanceField, grid: Grid) -> NDArray[np.float32]:
     edge = float(grid.spacing_mm[0])
     fraction = np.zeros(grid.shape, dtype=np.float32)
     near = 2.0 * edge * np.sqrt(3) / 2 + float(field.grid.spacing_mm.max())
-    offsets = sub_points(_points_per_edge(field.grid, edge))
+    offsets = sub_points(points_for(field.grid, edge))
     rows = max(CHUNK // (grid.shape[1] * grid.shape[2]), 1)
     for start in range(0, grid.shape[0], rows):
         stop = min(start + rows, grid.shape[0])
@@ -246,8 +272,8 @@ def _fractions(field: DistanceField, grid: Grid) -> NDArray[np.float32]:
     return fraction
 
 
-def _points_per_edge(image: Grid, edge_mm: float) -> int:
-    """Sub-points along a brick's edge: about two for a voxel, from 3 to 6."""
+def points_for(image: Grid, edge_mm: float) -> int:
+    """Count the sub-points along a brick's edge: about two for a voxel, from 3 to 6."""
     return int(np.clip(np.ceil(2 * edge_mm / image.spacing_mm.min()), 3, 6))
 
 

@@ -345,6 +345,21 @@ def test_law_gets_its_own_density_and_the_result_says_how(
 
 
 @unseen
+def test_modulus_integrated_over_the_elements(done: Path, patient: Patient, tmp_path: Path) -> None:
+    before = Result.model_validate_json((done / "result.json").read_text())
+    assert before.material.mapping == "density"
+    text = patient.case.read_text() + "\nmaterial: {mapping: modulus}\n"
+    (tmp_path / "case.yaml").write_text(text)
+    after = solve_again(done, tmp_path / "case.yaml")
+    assert after.material.mapping == "modulus"
+    assert after.material.ash_density_g_cm3 == before.material.ash_density_g_cm3
+    # the law is convex: its mean lies above the law at the mean
+    assert 1.005 < after.material.E_MPa["mean"] / before.material.E_MPa["mean"] < 1.2
+    assert 1.005 < after.stiffness_N_mm / before.stiffness_N_mm < 1.2
+    assert {s.name for s in after.stages if s.reused} == {"segment", "density", "mesh"}
+
+
+@unseen
 def test_law_of_the_user(done: Path, patient: Patient, tmp_path: Path) -> None:
     law = "{name: mine, kind: apparent, factor: 40000, low_g_cm3: 0.1, high_g_cm3: 2, "
     law += "valid_g_cm3: [0.2, 1.5], source: our own tests}"
