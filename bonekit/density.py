@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from bonekit.errors import CalibrationError, InputError
 from bonekit.image.volume import Image
 
+Covariance = tuple[tuple[float, float], tuple[float, float]]
+
 Values = NDArray[np.float64]
 
 
@@ -76,11 +78,17 @@ class Calibration:
     source : str
     calibrated : bool
         False for the default line, which was measured for no scanner.
+    covariance : tuple of tuple of float, (2, 2), optional
+        Of (slope, intercept), where it was measured.
+    range_HU : tuple of float, (2,), optional
+        Lowest and highest HU the line was measured at.
 
     Raises
     ------
     CalibrationError
-        If the slope is not a positive number of a plausible size: 0.0003 to 0.003 g/cm3 per HU.
+        If the slope is not a positive number of a plausible size: 0.0003 to 0.003 g/cm3 per HU;
+        if the intercept is beyond 0.5 g/cm3; if the covariance is not one, or the range not
+        (low, high).
     """
 
     slope: float
@@ -88,6 +96,8 @@ class Calibration:
     kind: DensityKind
     source: str
     calibrated: bool = True
+    covariance: Covariance | None = None
+    range_HU: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0003 <= self.slope <= 0.003:
@@ -100,6 +110,22 @@ class Calibration:
                 f"a calibration intercept of {self.intercept} g/cm3 is not plausible; allowed: "
                 "-0.5 to 0.5. Is the line in mg/cm3?"
             )
+        if self.covariance is not None:
+            _check_covariance(self.covariance)
+        if self.range_HU is not None and not self.range_HU[0] < self.range_HU[1]:
+            raise CalibrationError(f"range_HU must be (low, high), got {self.range_HU}")
+
+
+def _check_covariance(covariance: Covariance) -> None:
+    """Refuse what is not a symmetric matrix without negative variances."""
+    (a, b), (c, d) = covariance
+    scale = (abs(a) * abs(d)) ** 0.5
+    # written so that a NaN fails
+    if not (a >= 0 and d >= 0 and abs(b - c) <= 1e-9 * scale and b * b <= a * d * (1 + 1e-9)):
+        raise CalibrationError(
+            f"{covariance} is not a covariance of slope and intercept: it must be symmetric, "
+            "with variances that are not negative"
+        )
 
 
 # Hydroxyapatite in water at an effective energy of 70 keV: mass attenuation coefficients of the
@@ -130,6 +156,40 @@ def density_image(ct: Image, calibration: Calibration = DEFAULT) -> DensityImage
     """
     array = (ct.array * np.float32(calibration.slope) + calibration.intercept).astype(np.float32)
     return DensityImage(array, ct.grid, calibration.kind, calibration.calibrated)
+
+
+def density_error(ct: Image, calibration: Calibration) -> Image:
+    """Tell how uncertain the density is because the line is: its standard error.
+
+    ``var = var_slope HU^2 + 2 cov HU + var_intercept``. The error is common to all voxels of a
+    scan, so that of a mean density is the one at the mean HU; image noise is not in it.
+
+    Parameters
+    ----------
+    ct : Image
+        In HU.
+    calibration : Calibration
+        With a covariance.
+
+    Returns
+    -------
+    Image
+        g/cm3 of the calibration's kind, float32.
+
+    Raises
+    ------
+    CalibrationError
+        If the calibration has no covariance.
+    """
+    if calibration.covariance is None:
+        raise CalibrationError(
+            f"the calibration ({calibration.source}) has no covariance, so the error of its "
+            "densities isn't known. Calibrate on rods in the scan: bonekit calibrate"
+        )
+    (slope, both), (_, intercept) = calibration.covariance
+    hu = ct.array.astype(np.float64)
+    variance = np.maximum(slope * hu * hu + 2 * both * hu + intercept, 0.0)
+    return Image(np.sqrt(variance).astype(np.float32), ct.grid)
 
 
 @dataclass(frozen=True)

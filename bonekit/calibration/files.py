@@ -1,0 +1,83 @@
+"""A calibration as text: rods as they are typed, and the block of a case file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import yaml
+
+from bonekit.calibration.line import LineFit
+from bonekit.calibration.rods import HIGHEST_HU
+from bonekit.calibration.tables import RodTable, table_named, user_table
+from bonekit.density import DensityKind
+from bonekit.errors import InputError
+
+
+def rod_table(
+    rods: str | None, kind: str, table: str | None, diameter_mm: float | None
+) -> RodTable:
+    """Make the table of the rods from what was typed: densities with commas, or a name.
+
+    Raises
+    ------
+    InputError
+        If both or neither are given, a density is no number, or the table is unknown.
+    """
+    if (rods is None) == (table is None):
+        raise InputError(
+            "give either the densities of the rods (--rods 0,0.05,0.1 --kind k2hpo4) or the name "
+            "of a known phantom (--table mindways_model_3)"
+        )
+    if table is not None:
+        known = table_named(table)
+        return known if diameter_mm is None else replace(known, diameter_mm=diameter_mm)
+    try:
+        densities = [float(text) for text in str(rods).split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"the densities of the rods are {rods!r}; allowed: numbers in g/cm3 with commas "
+            "between them, such as 0,0.05,0.1"
+        ) from error
+    return user_table(densities, DensityKind(kind), diameter_mm)
+
+
+def summary(fit: LineFit) -> list[str]:
+    """Lines that tell the fit: slope and intercept with standard errors, R2, every rod."""
+    (_, both), _ = fit.covariance
+    low, high = fit.range_HU
+    lines = [
+        f"slope: {fit.slope:.6g} +/- {fit.slope_error:.2g} g/cm3 per HU",
+        f"intercept: {fit.intercept:.6g} +/- {fit.intercept_error:.2g} g/cm3",
+        f"covariance of both: {both:.3g}",
+        f"R2: {fit.r2:.6f}",
+        f"measured from {low:.0f} to {high:.0f} HU ({_density(fit, low):.3g} to "
+        f"{_density(fit, high):.3g} g/cm3), extrapolated beyond (to "
+        f"{_density(fit, HIGHEST_HU):.3g} g/cm3 at {HIGHEST_HU} HU)",
+    ]
+    rows = zip(fit.rods, fit.densities_g_cm3, fit.residuals_g_cm3, strict=True)
+    for n, (rod, density, residual) in enumerate(rows, 1):
+        lines.append(
+            f"rod {n} from the right: {density:.4g} g/cm3, {rod.mean_HU:.1f} +/- "
+            f"{rod.sem_HU:.2g} HU ({rod.n_voxels} voxels, sd {rod.std_HU:.1f}), residual "
+            f"{1000 * residual:+.2f} mg/cm3"
+        )
+    return lines
+
+
+def _density(fit: LineFit, hu: float) -> float:
+    return fit.slope * hu + fit.intercept
+
+
+def case_block(fit: LineFit) -> str:
+    """Return a case file that holds the calibration and nothing else, with comments."""
+    line = fit.calibration()
+    content = {
+        "calibration": {
+            "slope": line.slope,
+            "intercept": line.intercept,
+            "kind": str(line.kind),
+            "source": line.source,
+        }
+    }
+    comments = "".join(f"# {text}\n" for text in summary(fit))
+    return comments + yaml.safe_dump(content, sort_keys=False, width=1000)
