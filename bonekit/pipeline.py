@@ -325,8 +325,12 @@ def _check_apart(role: str, path: Path, out: Path) -> None:
 
 def _begin(folder: RunFolder, case: Case, hashes: dict[str, str]) -> None:
     """Write case.json; take away results of other settings, lest they pass for this run's."""
+    stored = case.model_dump(mode="json")
+    for role in ("labels", "lesions"):  # a path may tell who the patient is; the hash does not
+        if stored["segmentation"][role] is not None:
+            stored["segmentation"][role] = "given"
     content = {
-        "case": case.model_dump(mode="json"),
+        "case": stored,
         "inputs": hashes,
         "versions": versions(),
     }

@@ -547,3 +547,16 @@ def test_names_of_patient_and_places_stay_out(
 def test_time_and_memory_of_each_stage_are_told(finished: Path) -> None:
     result = Result.model_validate_json((finished / "result.json").read_text())
     assert all(0 < s.seconds < 600 and 50 < s.peak_memory_MB < 5000 for s in result.stages)
+
+
+def test_paths_of_masks_stay_out_of_the_run_folder(tmp_path: Path, patient: Patient) -> None:
+    named = tmp_path / "DOE_JANE.nii.gz"
+    named.write_bytes(patient.labels.read_bytes())
+    named.with_name("DOE_JANE.json").write_text('{"1": "femur_right"}', encoding="utf-8")
+    case = read_case(patient.case)
+    wanted = case.segmentation.model_copy(update={"labels": str(named)})
+    out = tmp_path / "out"
+    run(patient.ct, out, "femur_right", case.model_copy(update={"segmentation": wanted}))
+    assert solve_again(out).strength_N > 0
+    for file in out.rglob("*"):
+        assert file.is_dir() or b"DOE_JANE" not in file.read_bytes(), file.name
