@@ -60,7 +60,8 @@ def check_metal(ct: Image, mask: Mask, allowed: bool) -> list[Finding]:
         "and its stiffness is not modelled. "
     )
     if allowed:
-        return [Finding("warning", "metal", text + "Simulated all the same, as was asked.")]
+        text += "Simulated all the same, as was asked: metal counts as the densest bone"
+        return [Finding("warning", "metal", text)]
     return [Finding("error", "metal", text + "Choose another bone, or pass --allow-metal")]
 
 

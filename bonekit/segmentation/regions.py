@@ -53,7 +53,7 @@ def label_regions(
     region[bone] = 2
     region[bone & (hu >= CORTEX_HU) & (depth <= CORTEX_DEPTH_MM)] = 1
     region[focus] = 3
-    region[hu > METAL_HU] = 11
+    region[(hu > METAL_HU) & ~bone] = 11  # inside, it would be a hole in the mesh
     return LabelMap(region, ct.grid, dict(REGIONS), dict(COLOURS))
 
 

@@ -75,11 +75,13 @@ def test_other_bone_and_metal() -> None:
     hu = healthy()
     hu[:2] = 400
     hu[R < 3] = 3000
+    hu[:2, :2] = 3000
     other = np.zeros(GRID.shape, dtype=bool)
     other[:6] = True
     labels = label_regions(ct(hu), BONE, other)
-    np.testing.assert_array_equal(labels.mask("other_bone"), other & ~BONE)
-    np.testing.assert_array_equal(labels.mask("metal"), hu == 3000)
+    np.testing.assert_array_equal(labels.mask("metal"), (hu == 3000) & ~BONE)
+    np.testing.assert_array_equal(labels.mask("other_bone"), other & ~BONE & (hu < 3000))
+    assert not labels.mask("other_bone", "metal")[BONE].any()  # no hole in the bone
 
 
 def test_a_bone_cut_by_the_image_has_no_cortex_at_the_cut() -> None:
