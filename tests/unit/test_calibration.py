@@ -384,6 +384,25 @@ def test_a_wrong_table_is_refused(change: dict, message: str) -> None:
         replace(TABLE, **change)
 
 
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_every_table_gives_the_line_its_rods_were_scanned_with(name: str) -> None:
+    table, slope, intercept = TABLES[name], 0.0008, 0.005
+    hu = [(density - intercept) / slope for density in table.densities_g_cm3]
+    if table.water_g_cm3 is not None:
+        sigma, beta = 1e-3 / slope + 0.2174, -intercept / slope - 999.6
+        rods = zip(table.densities_g_cm3, table.water_g_cm3, strict=True)
+        hu = [1000 * water + sigma * 1000 * density + beta for density, water in rods]
+    scene = Scene(hu=tuple(hu), pitch_mm=22.0, radius_mm=7.0, pad_HU=-200.0)
+    fit = calibrate(find_rods(scene.scan(), len(hu)), table)
+    assert abs(fit.slope - slope) < 3 * fit.slope_error < 0.02 * slope
+    assert abs(fit.intercept - intercept) < 3 * fit.intercept_error < 0.005
+
+
+def test_a_rod_that_looks_like_the_pad_is_not_guessed() -> None:
+    with pytest.raises(InputError, match="found 4 of 5 calibration rods"):
+        find_rods(Scene(hu=(-80.0, *Scene().hu[1:])).scan(), 5, 16.0)
+
+
 # the command
 
 
