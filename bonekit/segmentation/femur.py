@@ -292,18 +292,31 @@ def _to_half_height(femur: Mask, smooth: Float, grid: Grid) -> Mask:
 def _behind_leaky_walls(bone: Mask, reach: float) -> Mask:
     """Find what thin cortex with wide holes encloses: closed by discs in all three planes.
 
-    A fossa, which is open to one side, stays outside in at least one of the planes.
+    A fossa, which is open to one side, stays outside in at least one of the planes. Where the
+    border of the image cuts the bone, only the planes along that border can be closed.
     """
-    votes = np.zeros(bone.shape, dtype=np.uint8)
+    closed = [_closed_in_planes(bone, axis, reach) for axis in range(3)]
+    enclosed = closed[0] & closed[1] & closed[2]
+    slab = int(reach) + 1
+    for axis in range(3):
+        for side in (slice(0, slab), slice(-slab, None)):
+            edge = tuple(side if a == axis else slice(None) for a in range(3))
+            if np.take(bone, 0 if side.start == 0 else -1, axis=axis).any():
+                enclosed[edge] |= closed[axis][edge]
+    return enclosed
+
+
+def _closed_in_planes(bone: Mask, axis: int, reach: float) -> Mask:
+    """Close by discs and fill every plane across an axis."""
+    filled = np.zeros_like(bone)
     wide = int(reach) + 2
     inner = tuple([slice(wide, -wide)] * 2)
-    for axis in range(3):
-        for n in range(bone.shape[axis]):
-            plane = tuple(n if a == axis else slice(None) for a in range(3))
-            if bone[plane].any():
-                tight = _closing(np.pad(bone[plane], wide), reach)[inner]
-                votes[plane] += ndi.binary_fill_holes(tight | bone[plane])
-    return np.asarray(votes == 3)
+    for n in range(bone.shape[axis]):
+        plane = tuple(n if a == axis else slice(None) for a in range(3))
+        if bone[plane].any():
+            tight = _closing(np.pad(bone[plane], wide), reach)[inner]
+            filled[plane] = ndi.binary_fill_holes(tight | bone[plane])
+    return filled
 
 
 def _sizeable(mask: Mask, grid: Grid, least_mm3: float = 1000.0) -> Mask:
