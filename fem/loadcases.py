@@ -71,7 +71,7 @@ def single_leg_stance(
     force_N : float
     adduction_deg : float
         Angle of the force to the shaft axis; 8 degrees as in Schileo et al. (2014), up to 20 in
-        Keyak's stance.
+        Keyak's stance (both quoted from memory: unverified).
     cap_deg : float
         Half angle of the loaded part, seen from the head's centre.
     fixed_mm : float
@@ -94,7 +94,8 @@ def single_leg_stance(
         "single_leg_stance",
         f"Force on the femoral head, {adduction_deg:g} degrees to the shaft axis in the frontal "
         f"plane, down and outwards; the distal {fixed_mm:g} mm of the shaft are held.",
-        "after Schileo et al., J Biomech 2014, and Keyak et al., J Biomech 1998",
+        "after Schileo et al., J Biomech 2014, and Keyak et al. 1998 (their angles are quoted "
+        "from memory: unverified)",
         (Constraint("distal_shaft", held),),
         (Load("femoral_head", cap, force),),
         {
