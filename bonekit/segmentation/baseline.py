@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
@@ -30,7 +31,7 @@ from bonekit.segmentation.quality import (
     check_pieces,
 )
 from bonekit.segmentation.regions import METAL_HU, label_regions
-from bonekit.segmentation.vertebra import segment_vertebra_mask
+from bonekit.segmentation.vertebra import check_size, segment_vertebra_mask
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,10 @@ def from_labels(
     method = "imported label map"
     pieces = check_pieces(full, ct.grid)
     if bone.startswith("vertebra"):
-        return _vertebra(ct, bone, mask, other, method, lesion, allow_metal, pieces)
+        found = _vertebra(ct, bone, mask, other, method, lesion, allow_metal, pieces)
+        sizes = found.measures["volume_ml"], found.measures["body_height_mm"]
+        odd = check_size(bone.removeprefix("vertebra_"), *sizes)
+        return replace(found, findings=(*found.findings, *odd))
     femur = femur_of_mask(mask, ct.grid, cast(Side, bone.removeprefix("femur_")))
     return _femur(ct, femur, mask, other, method, lesion, allow_metal, pieces)
 

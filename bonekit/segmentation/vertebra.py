@@ -326,20 +326,27 @@ def _findings(level: str, seen: Level, verified: bool, measures: dict[str, float
             "the request"
         )
         found.append(Finding("warning", "level-unverified", text))
-    low, high = VOLUME_ML[level[0]]
-    if not low <= measures["volume_ml"] <= high:
-        text = f"volume {measures['volume_ml']:.0f} ml; typical adult range {low:.0f}-{high:.0f} ml"
-        found.append(Finding("warning", "volume", text))
-    low, high = BODY_HEIGHT_MM
-    if not low <= measures["body_height_mm"] <= high:
-        text = (
-            f"body height {measures['body_height_mm']:.0f} mm; allowed {low:.0f}-{high:.0f} mm: a "
-            "crushed body, or a disc was missed"
-        )
-        found.append(Finding("warning", "body-height", text))
+    found += check_size(level, measures["volume_ml"], measures["body_height_mm"])
     if measures["loose_share"] > 0.1:
         text = f"{measures['loose_share']:.0%} of the bone found hangs loose and was left out"
         found.append(Finding("warning", "pieces", text))
+    return found
+
+
+def check_size(level: str, volume_ml: float, body_height_mm: float) -> list[Finding]:
+    """Find fault with the size of a vertebra such as ``"L3"``, whoever segmented it."""
+    found = []
+    low, high = VOLUME_ML[level[0]]
+    if not low <= volume_ml <= high:
+        text = f"volume {volume_ml:.0f} ml; typical adult range {low:.0f}-{high:.0f} ml"
+        found.append(Finding("warning", "volume", text))
+    low, high = BODY_HEIGHT_MM
+    if not low <= body_height_mm <= high:
+        text = (
+            f"body height {body_height_mm:.0f} mm; allowed {low:.0f}-{high:.0f} mm: a "
+            "crushed body, or a disc was missed"
+        )
+        found.append(Finding("warning", "body-height", text))
     return found
 
 

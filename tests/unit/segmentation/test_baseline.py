@@ -18,6 +18,7 @@ from bonekit.phantom import (
     Phantom,
     ScannerParameters,
     femur_phantom,
+    vertebra_phantom,
 )
 from bonekit.segmentation import Segmentation, baseline
 from bonekit.segmentation.baseline import from_labels, segment
@@ -392,3 +393,16 @@ def test_a_real_pelvis_with_an_implant(data: Path, monkeypatch) -> None:
 def test_a_real_mri_is_refused(data: Path) -> None:
     with pytest.raises(InputError, match="MRI"):
         segment(read(data / "ct-femur" / "STS_015_MR_T1.nii.gz"))
+
+
+def test_an_imported_vertebra_of_odd_size_is_warned_of() -> None:
+    phantom = vertebra_phantom(scanner=ScannerParameters(spacing_mm=(1.5, 1.5, 2.0)))
+    ct, bone = phantom.ct.canonical(), phantom.labels.canonical()
+    body = bone.mask("cortex", "trabecular").astype(np.uint8)
+    usual = from_labels(ct, LabelMap(body, ct.grid, {1: "vertebrae_L3"}), "vertebra_L3")
+    assert codes(usual, "warning") == []
+    half = Grid.of(ct.shape, 0.6 * ct.spacing_mm, ct.grid.origin_mm, ct.grid.direction)
+    small = from_labels(
+        Image(ct.array, half), LabelMap(body, half, {1: "vertebrae_L3"}), "vertebra_L3"
+    )
+    assert "volume" in codes(small, "warning")
