@@ -22,7 +22,7 @@ from bonekit.calibration import (
 )
 from bonekit.case import read_case
 from bonekit.cli import main
-from bonekit.density import Calibration, DensityKind, density_error, density_image
+from bonekit.density import Calibration, DensityKind, apply, density_image
 from bonekit.errors import CalibrationError, InputError
 from bonekit.image import write
 from bonekit.image.volume import Grid, Image
@@ -324,7 +324,7 @@ def test_the_error_of_a_mean_density_is_that_of_repeated_calibrations() -> None:
         np.array([-50, 300, 1200, 700], dtype=np.int16).reshape(2, 2, 1), Grid.of((2, 2, 1), 1.0)
     )
     mean = Image(np.full((1, 1, 1), ct.array.mean()), Grid.of((1, 1, 1), 1.0))
-    analytic = density_error(mean, line).array.item()
+    analytic = apply(mean, line).standard_error.array.item()
     drawn = np.random.default_rng(0).multivariate_normal(
         (line.slope, line.intercept), line.covariance, 20000
     )
@@ -337,7 +337,7 @@ def test_the_error_of_a_mean_density_is_that_of_repeated_calibrations() -> None:
 
 def test_without_covariance_there_is_no_error() -> None:
     with pytest.raises(CalibrationError, match=r"typed in.*has no covariance"):
-        density_error(Scene().scan(), Calibration(0.0008, 0.0, DensityKind.HA, "typed in"))
+        Calibration(0.0008, 0.0, DensityKind.HA, "typed in").standard_error(np.zeros(3))
 
 
 @pytest.mark.parametrize(

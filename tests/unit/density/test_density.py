@@ -6,9 +6,11 @@ from bonekit.density import (
     Calibration,
     DensityImage,
     DensityKind,
+    apply,
     conversion,
     convert,
     density_image,
+    outside_range,
     to_ash,
 )
 from bonekit.errors import CalibrationError, InputError
@@ -86,10 +88,65 @@ def test_ash_becomes_what_a_law_asks_for() -> None:
 
 @pytest.mark.parametrize("kinds", [(a, b) for a, _ in PATHS for b, _ in PATHS if a is not b])
 def test_no_line_leads_from_one_equivalent_to_another(kinds: tuple) -> None:
-    with pytest.raises(InputError, match=f"turns {kinds[0]} density into .* {kinds[0]}: ash$"):
+    with pytest.raises(InputError, match=f"turns {kinds[0]} density into .* {kinds[0]}: ash"):
         conversion(*kinds)
     with pytest.raises(InputError, match="no published line"):
         convert(density(kinds[0], 0.3), kinds[1])
+
+
+def test_wet_density_is_a_mixture_of_bone_and_marrow() -> None:
+    app_to_wet = conversion(DensityKind.APPARENT, DensityKind.WET)
+    np.testing.assert_allclose(app_to_wet(np.array([0.0, 1.92])), [1.0, 1.92])  # ICRU 44
+    half = 0.96 + 0.5 * 1.0  # half of the volume is bone, half marrow
+    np.testing.assert_allclose(app_to_wet(np.array([0.96])), half)
+
+
+def test_a_conversion_by_name() -> None:
+    ha, ash = DensityKind.HA, DensityKind.ASH
+    kaneko = conversion(ha, ash, "kaneko_2004")
+    np.testing.assert_allclose(kaneko(np.array([0.0, 1.0])), [0.0698, 0.9088])
+    assert conversion(ash, ha, "kaneko_2004") == kaneko.inverse()
+    assert conversion(ha, ash).name == "schileo_2008"
+    made = to_ash(density(ha, 1.0), "kaneko_2004")
+    assert made.array.item() == pytest.approx(0.9088, abs=1e-6)
+
+
+def test_a_conversion_of_another_name_is_refused() -> None:
+    with pytest.raises(InputError, match="'kaneko' is unknown; known: keyak_1994"):
+        conversion(DensityKind.HA, DensityKind.ASH, "kaneko")
+    with pytest.raises(InputError, match=r"keyak_1994 leads from k2hpo4 to ash .* schileo_2008, "):
+        conversion(DensityKind.HA, DensityKind.ASH, "keyak_1994")
+
+
+def test_a_valid_range_goes_along_with_the_inverse() -> None:
+    wet_to_app = conversion(DensityKind.WET, DensityKind.APPARENT)
+    assert wet_to_app.valid == pytest.approx((1.0, 1.92))
+
+
+def test_apply_gives_the_error_of_the_line() -> None:
+    ct = Image(np.array([0.0, 1000.0, -500.0]).reshape(3, 1, 1), Grid.of((3, 1, 1), 1.0))
+    both = -1e-8
+    line = Calibration(
+        0.0008, 0.01, DensityKind.HA, "rods", covariance=((4e-10, both), (both, 9e-6))
+    )
+    made = apply(ct, line)
+    np.testing.assert_allclose(made.density.array, density_image(ct, line).array)
+    assert made.standard_error is not None
+    expected = np.sqrt([9e-6, 4e-4 - 2e-5 + 9e-6, 1e-4 + 1e-5 + 9e-6])
+    np.testing.assert_allclose(made.standard_error.array.ravel(), expected, rtol=1e-6)
+    assert apply(ct, Calibration(0.0008, 0.01, DensityKind.HA, "typed in")).standard_error is None
+
+
+def test_values_outside_the_measured_range_are_counted() -> None:
+    line = Calibration(0.0008, 0.0, DensityKind.HA, "rods", range_HU=(0.0, 600.0))
+    assert outside_range(np.array([-1.0, 0.0, 300.0, 600.0, 601.0, 900.0]), line) == (1, 2)
+    assert outside_range(np.array([-1.0]), DEFAULT) is None
+
+
+@pytest.mark.parametrize("kVp", [0.12, 59.0, 151.0, np.nan])
+def test_an_implausible_voltage_is_refused(kVp: float) -> None:
+    with pytest.raises(CalibrationError, match="tube voltage"):
+        Calibration(0.0008, 0.0, DensityKind.HA, "typed in", kVp=kVp)
 
 
 def test_a_conversion_reads_as_a_formula_with_its_source() -> None:
