@@ -34,6 +34,7 @@ def conjugate_gradients(
     rtol: float,
     max_iterations: int,
     progress: Progress | None = None,
+    start: Tensor | None = None,
 ) -> CGResult:
     """Solve A x = b, symmetric positive definite, by flexible preconditioned CG.
 
@@ -51,6 +52,8 @@ def conjugate_gradients(
     max_iterations : int
     progress : callable, optional
         Called with the iteration and the relative residual.
+    start : Tensor, optional
+        Where to begin: scaled to the least energy along its direction; zero by default.
 
     Raises
     ------
@@ -62,7 +65,8 @@ def conjugate_gradients(
     Golub and Ye, SIAM J. Sci. Comput. 21 (1999) 1305-1320: inexact preconditioned CG.
     """
     scale = float(torch.linalg.vector_norm(b))
-    x, r, history = torch.zeros_like(b), b.clone(), [1.0 if scale else 0.0]
+    x, r = _beginning(A, b, start)
+    history = [float(torch.linalg.vector_norm(r)) / scale if scale else 0.0]
     p, q = torch.zeros_like(b), torch.zeros_like(b)
     alpha, rz = 0.0, 1.0
     while history[-1] > rtol and len(history) <= max_iterations:
@@ -86,6 +90,15 @@ def conjugate_gradients(
     if history[-1] > rtol:
         raise ConvergenceError(_report(history, rtol, "the tolerance was not reached"))
     return CGResult(x, tuple(history))
+
+
+def _beginning(A: Operator, b: Tensor, start: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the first iterate and its residual."""
+    if start is None or not start.any():
+        return torch.zeros_like(b), b.clone()
+    q = A(start)
+    alpha = _dot(start, b) / _dot(start, q)
+    return alpha * start, b - alpha * q
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

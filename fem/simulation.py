@@ -103,6 +103,7 @@ def solve_problem(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
+    start: Solution | None = None,
 ) -> Solution:
     """Solve; see `bonekit.fem.solve.solve` for the parameters and errors."""
     return solve(
@@ -112,6 +113,7 @@ def solve_problem(
         device=device,
         threads=threads,
         progress=progress,
+        start=start,
     )
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from bonekit.fem.support import check_support, hinges, node_labels
 log = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 Bool = NDArray[np.bool_]
 
 
@@ -70,6 +72,7 @@ def solve_grid(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
+    start_mm: Float | None = None,
 ) -> GridSolution:
     """Solve linear elasticity on a grid of bricks.
 
@@ -97,6 +100,8 @@ def solve_grid(
         Threads of the processor, restored afterwards; by default torch's own number.
     progress : callable, optional
         Called with the iteration and the relative residual.
+    start_mm : ndarray of float, the shape of ``fixed``, optional
+        Displacements to begin with, such as those of a similar bone.
 
     Returns
     -------
@@ -122,7 +127,8 @@ def solve_grid(
             E[window], h, nu, fixed[nodes], values[nodes], force[nodes], torch.device(device)
         )
         try:
-            result = problem.solve(rtol, max_iterations, progress)
+            start = None if start_mm is None else start_mm[nodes]
+            result = problem.solve(rtol, max_iterations, progress, start)
         except ConvergenceError as error:
             raise ConvergenceError(f"{error} {_advice(E[window] > 0)}") from error
         displacement[nodes], reaction[nodes] = problem.fields(result)
@@ -141,6 +147,7 @@ def solve(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
+    start: Solution | None = None,
 ) -> Solution:
     """Solve a model with the voxel engine.
 
@@ -149,6 +156,8 @@ def solve(
     model : Model
     rtol, max_iterations, device, threads, progress
         As for `solve_grid`.
+    start : Solution, optional
+        Of the same mesh with other moduli or loads: saves iterations.
 
     Returns
     -------
@@ -167,7 +176,7 @@ def solve(
     shape = tuple(n + 1 for n in mesh.region.shape)
     where = tuple(mesh.node_ijk.T)
 
-    def lattice(nodal: NDArray[np.generic]) -> NDArray[np.generic]:
+    def lattice(nodal: NDArray[T]) -> NDArray[T]:
         field = np.zeros((*shape, 3), dtype=nodal.dtype)
         field[where] = nodal
         return field
@@ -176,14 +185,15 @@ def solve(
         mesh.on_grid(model.E_MPa),
         mesh.grid.spacing_mm,
         model.nu,
-        np.asarray(lattice(owner >= 0), dtype=bool),
-        np.asarray(lattice(values), dtype=np.float64),
-        np.asarray(lattice(force), dtype=np.float64),
+        lattice(owner >= 0),
+        lattice(values),
+        lattice(force),
         rtol=rtol,
         max_iterations=max_iterations,
         device=device,
         threads=threads,
         progress=progress,
+        start_mm=None if start is None else lattice(start.displacement_mm),
     )
     u, reaction = grid.displacement_mm[where], grid.reaction_N[where]
     B = strain_displacement(mesh.grid.spacing_mm)
@@ -218,25 +228,31 @@ class _Problem:
         force: Float,
         device: torch.device,
     ) -> None:
-        def tensor(field: NDArray[np.generic]) -> torch.Tensor:
-            rows = np.ascontiguousarray(np.moveaxis(field, -1, 0).reshape(3, -1))
-            return torch.as_tensor(rows, device=device)
-
         i, j, k = E.shape
+        self.device = device
         self.lattice, self.h = Lattice((i, j, k)), h
         self.E, self.K = self.lattice.spread(E), stiffness(h, nu)
         self.A = BrickOperator(self.lattice, self.E, self.K, torch.float64, device)
-        held = tensor(fixed)
+        held = self._tensor(fixed)
         self.free = (self.A.diagonal() > 0) & ~held
         self.held = held.to(torch.float64)
-        self.given = tensor(values) * self.held
-        self.force = tensor(force)
+        self.given = self._tensor(values) * self.held
+        self.force = self._tensor(force)
 
-    def solve(self, rtol: float, max_iterations: int, progress: Progress | None) -> CGResult:
+    def _tensor(self, field: NDArray[np.generic]) -> torch.Tensor:
+        rows = np.ascontiguousarray(np.moveaxis(field, -1, 0).reshape(3, -1))
+        return torch.as_tensor(rows, device=self.device)
+
+    def solve(
+        self, rtol: float, max_iterations: int, progress: Progress | None, start: Float | None
+    ) -> CGResult:
         free = self.free.to(torch.float64)
         b = (self.force - self.A(self.given)) * free
         M = Multigrid(self.lattice, self.E, self.K, self.free, self.h)
-        return conjugate_gradients(lambda x: self.A(x) * free, M, b, rtol, max_iterations, progress)
+        first = None if start is None else (self._tensor(start) - self.given) * free
+        return conjugate_gradients(
+            lambda x: self.A(x) * free, M, b, rtol, max_iterations, progress, first
+        )
 
     def fields(self, result: CGResult) -> tuple[Float, Float]:
         """Displacement and reaction, each (ni+1, nj+1, nk+1, 3)."""

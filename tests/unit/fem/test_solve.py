@@ -87,3 +87,26 @@ def test_progress_is_reported(mesh: VoxelMesh) -> None:
     s = bar(mesh, top=-0.1, progress=lambda i, r: seen.append((i, r)))
     assert [i for i, _ in seen] == list(range(1, s.iterations + 1))
     assert seen[-1][1] == s.residual
+
+
+def test_a_similar_solution_is_a_good_start(mesh: VoxelMesh) -> None:
+    E = np.linspace(1000.0, 3000.0, mesh.n_elements)
+    fixed = Constraint("bottom", layer(mesh, 0), (0, 1, 2))
+    top = layer(mesh, 6)
+    force = Load("top", top, np.tile((10.0, 0.0, -100.0), (len(top), 1)))
+
+    def model(E: np.ndarray) -> Model:
+        return Model(mesh, E, 0.3, (fixed,), (force,))
+
+    first = solve(model(E), 1e-10)
+    again = solve(model(E), 1e-8, start=first)
+    assert again.iterations == 0
+    # moduli all doubled: the start is scaled to the least energy, which is the solution
+    half = solve(model(2 * E), 1e-8, start=first)
+    assert half.iterations == 0
+    np.testing.assert_allclose(half.displacement_mm, first.displacement_mm / 2, atol=1e-9)
+    other = solve(model(E**1.01), 1e-6, start=first)
+    assert 0 < other.iterations < solve(model(E**1.01), 1e-6).iterations
+    np.testing.assert_allclose(
+        other.reaction_N["bottom"], first.reaction_N["bottom"], rtol=1e-5, atol=1e-3
+    )
