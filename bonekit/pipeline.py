@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 import bonekit
 from bonekit.case import Case, parse_case, read_case
 from bonekit.density import DEFAULT, Calibration, DensityImage, DensityKind, density_image, to_ash
-from bonekit.errors import CalibrationError, InputError
-from bonekit.fem.materials import LAWS, Law, Power, law_named
+from bonekit.errors import InputError
 from bonekit.fem.simulation import Problem, set_up, solve_problem
 from bonekit.image import read, read_labels, scan_info, write
 from bonekit.image.files import suffix_of
@@ -33,6 +32,7 @@ from bonekit.meshing.quality import check
 from bonekit.meshing.quality import report as mesh_report
 from bonekit.meshing.surface import surface, write_surface
 from bonekit.report import write_report
+from bonekit.resolve import law_of, line_of
 from bonekit.result import Result
 from bonekit.runfolder import RunFolder, digest_of_file, digest_of_files, measured, write_json
 from bonekit.segmentation.base import Segmentation
@@ -265,10 +265,7 @@ def _report(folder: RunFolder, case: Case, progress: Progress) -> Result:
 def _check(case: Case) -> None:
     check_name(case.bone)
     law_of(case)
-    try:
-        calibration_of(case)
-    except CalibrationError as error:
-        raise InputError(f"calibration of the case: {error}") from error
+    calibration_of(case)
     _check_device(case.solver.device)
 
 
@@ -405,29 +402,7 @@ def _refuse(folder: RunFolder) -> None:
 
 def calibration_of(case: Case) -> Calibration:
     """Line of a case from HU to density, or the default."""
-    given = case.calibration
-    if given is None:
-        return DEFAULT
-    return Calibration(given.slope, given.intercept, DensityKind(given.kind), given.source)
-
-
-def law_of(case: Case) -> Law:
-    """Density-modulus law of a case: a named one, or the user's own."""
-    given = case.material.user_law
-    if given is None:
-        return law_named(case.material.law)
-    if given.name in LAWS:
-        raise InputError(f"user law {given.name!r} has the name of a known law: choose another")
-    return Law(
-        given.name,
-        DensityKind(given.kind),
-        (Power(given.factor, given.exponent, given.offset),),
-        given.low_g_cm3,
-        given.high_g_cm3,
-        given.source,
-        given.site,
-        valid=given.valid_g_cm3,
-    )
+    return DEFAULT if case.calibration is None else line_of(case.calibration)
 
 
 def _ash(folder: RunFolder) -> DensityImage:

@@ -10,6 +10,7 @@ from bonekit.density.line import (
     apply,
     density_image,
     outside_range,
+    sigma_points,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "convert",
     "density_image",
     "outside_range",
+    "sigma_points",
     "to_ash",
 ]

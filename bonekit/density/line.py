@@ -177,6 +177,27 @@ def density_image(ct: Image, calibration: Calibration = DEFAULT) -> DensityImage
     return DensityImage(array, ct.grid, calibration.kind, calibration.calibrated)
 
 
+def sigma_points(calibration: Calibration) -> tuple[tuple[float, float], ...]:
+    """Lines (slope, intercept) that stand for the error of a calibration, all of one weight.
+
+    The mean of a function over them is that over the error up to the third order; their variance
+    of a linear function is the exact one (the unscented transform for two parameters, Julier and
+    Uhlmann, Proc IEEE 2004).
+
+    Raises
+    ------
+    CalibrationError
+        If the covariance of the line is not known.
+    """
+    if calibration.covariance is None:
+        raise CalibrationError(f"the calibration ({calibration.source}) has no covariance")
+    centre = np.array([calibration.slope, calibration.intercept])
+    variance, axes = np.linalg.eigh(np.array(calibration.covariance))
+    steps = (axes * np.sqrt(2.0 * np.maximum(variance, 0.0))).T
+    points = [centre + sign * step for step in steps for sign in (1, -1)]
+    return tuple((float(slope), float(intercept)) for slope, intercept in points)
+
+
 def outside_range(hu: Values, calibration: Calibration) -> tuple[int, int] | None:
     """Count the values below and above what a line was measured at; None where that is not known.
 

@@ -70,34 +70,70 @@ def test_every_wrong_entry_is_listed() -> None:
 USER_LAW = {
     "name": "mine_2026",
     "kind": "apparent",
-    "factor": 7000,
-    "exponent": 1.5,
+    "pieces": [{"factor": 7000, "exponent": 1.5}],
     "low_g_cm3": 0.01,
     "high_g_cm3": 2.2,
     "source": "our own tests",
 }
 
 
-def test_a_user_law_is_the_law() -> None:
-    case = parse_case({"material": {"user_law": USER_LAW}}, "here")
-    assert case.material.law == "mine_2026"
-    assert case.material.user_law is not None
-    assert case.material.user_law.offset == 0.0
+def test_a_law_of_the_user() -> None:
+    case = parse_case({"material": {"law": "mine_2026", "laws": [USER_LAW]}}, "here")
+    (law,) = case.material.laws
+    assert (law.pieces[0].offset, law.pieces[0].from_g_cm3) == (0.0, 0.0)
     assert parse_case(json.loads(case.model_dump_json()), "again") == case
     assert parse_case(case.model_dump(mode="json", exclude_unset=True), "again") == case
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "entry"),
     [
-        ({"law": "keller_1994"}, "law and user_law name two laws: leave 'keller_1994' out"),
-        ({"user_law": {**USER_LAW, "factor": 0}}, "user_law.factor"),
-        ({"user_law": {**USER_LAW, "kind": "wet"}}, "user_law.kind"),
-        ({"user_law": {**USER_LAW, "source": ""}}, "user_law.source"),
-        ({"user_law": {"name": "mine_2026"}}, "user_law.source"),
-        ({"user_law": {k: v for k, v in USER_LAW.items() if k != "name"}}, "user_law.name"),
+        ({"pieces": [{"factor": 0}]}, "pieces.0.factor"),
+        ({"pieces": []}, "pieces"),
+        ({"kind": "HU"}, "kind"),
+        ({"source": ""}, "source"),
+        ({"name": ""}, "name"),
+        ({"factor": 7000}, "factor"),
     ],
 )
-def test_a_wrong_user_law_is_refused(change: dict, message: str) -> None:
+def test_a_wrong_law_of_the_user_is_refused(change: dict, entry: str) -> None:
+    with pytest.raises(InputError, match=f"material.laws.0.{entry}"):
+        parse_case({"material": {"laws": [{**USER_LAW, **change}]}}, "here")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"treatment": "law"}, "`law` goes with `treatment: law`"),
+        ({"treatment": "void", "law": "keyak_2005"}, "`law` goes with `treatment: law`"),
+        ({"treatment": "modulus"}, "`e_mpa` goes with `treatment: modulus`"),
+        ({"E_MPa": 10.0}, "`e_mpa` goes with `treatment: modulus`"),
+        ({"treatment": "hole"}, "'density', 'law', 'modulus' or 'void'"),
+    ],
+)
+def test_a_wrong_treatment_of_a_lesion_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f"lytic.*{message}"):
+        parse_case({"material": {"lesions": {"lytic": given}}}, "here")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": "rods"}, "calibration.rods: .*either a table or densities_g_cm3"),
+        ({"method": "rods", "densities_g_cm3": [0, 0.1]}, "give kind with densities_g_cm3"),
+        ({"method": "rods", "table": "qrm_bdc_3", "kind": "ash"}, "only with them"),
+        ({"method": "guess"}, "'line', 'rods', 'internal'"),
+        ({"slope": 0.0008, "intercept": 0.0}, "calibration.line.kind"),
+        (5, "'line', 'rods', 'internal'"),
+    ],
+)
+def test_a_wrong_way_of_calibration_is_refused(given: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse_case({"material": {"user_law": USER_LAW, **change}}, "here")
+        parse_case({"calibration": given}, "here")
+
+
+def test_a_bare_line_is_a_calibration_by_a_line() -> None:
+    given = {"slope": 0.0008, "intercept": 0.0, "kind": "ash", "source": "our scanner"}
+    assert parse_case({"calibration": given}, "here") == parse_case(
+        {"calibration": {"method": "line", **given}}, "here"
+    )

@@ -36,6 +36,7 @@ COMMANDS = (
     "report",
     "export",
     "phantom",
+    "calibrate",
     "laws",
     "info",
     "schema",
@@ -62,7 +63,8 @@ def test_help_lists_every_command(command: Command) -> None:
 def test_help_of_a_command_explains_every_option(name: str, command: Command) -> None:
     code, printed, _ = command(name, "--help")
     assert code == 0
-    for parameter in inspect.signature(getattr(cli, name)).parameters.values():
+    function = cli.app[name].default_command
+    for parameter in inspect.signature(function).parameters.values():
         shown = parameter.name.replace("_", "-")
         shown = shown.upper() if parameter.kind is parameter.POSITIONAL_ONLY else f"--{shown}"
         assert re.search(rf"{shown}\b.*[a-z.]{{3}}", printed), f"{shown} is not explained"
@@ -152,7 +154,7 @@ def test_run_prints_the_answer_and_the_stages(
 
 def test_options_come_before_the_case_file(patient: Patient) -> None:
     changes = {"mesh.edge_mm": 2.5, "solver.device": None, "segmentation.label": "femur"}
-    case = cli._case(patient.case, changes)
+    case = cli.patient._case(patient.case, changes)
     assert read_case(patient.case).mesh.edge_mm == 4.0
     assert (case.mesh.edge_mm, case.solver.device) == (2.5, "cpu")
     assert case.segmentation.label == "femur"
@@ -170,7 +172,7 @@ def test_options_reach_the_pipeline(
             raise InputError("enough")
 
     monkeypatch.setattr(pipeline, "run", stop)
-    monkeypatch.setattr(cli, "say", lambda result, folder: None)
+    monkeypatch.setattr(cli.patient, "say", lambda result, folder: None)
     options = ["--series", "1.2", "--threads", "3", "--device", "cuda", "--allow-metal"]
     options += ["--label", "7", "--edge", "2"]
     bones = ["--bone", "femur_left", "femur_right"]

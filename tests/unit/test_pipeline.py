@@ -361,9 +361,10 @@ def test_modulus_integrated_over_the_elements(done: Path, patient: Patient, tmp_
 
 @unseen
 def test_law_of_the_user(done: Path, patient: Patient, tmp_path: Path) -> None:
-    law = "{name: mine, kind: apparent, factor: 40000, low_g_cm3: 0.1, high_g_cm3: 2, "
-    law += "valid_g_cm3: [0.2, 1.5], source: our own tests}"
-    text = patient.case.read_text() + f"\nmaterial: {{user_law: {law}}}\n"
+    law = "{name: mine, kind: apparent, pieces: [{factor: 40000}], low_g_cm3: 0.1, "
+    law += "high_g_cm3: 2, valid_g_cm3: [0.2, 1.5], source: our own tests}"
+    text = patient.case.read_text()
+    text += f"\nmaterial: {{law: mine, laws: [{law}], mapping: density}}\n"
     (tmp_path / "case.yaml").write_text(text)
     result = solve_again(done, tmp_path / "case.yaml")
     found = result.material
@@ -431,16 +432,17 @@ def test_wrong_case_is_refused_before_the_folder_is_made(patient: Patient, tmp_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "keyak_2005"}, "'keyak_2005' has the name of a known law"),
-        ({"offset": -50.0}, "law mine: the modulus must be positive"),
+        ({"name": "keyak_2005"}, "two laws are named 'keyak_2005'"),
+        ({"pieces": [{"factor": 400, "offset": -50.0}]}, "law mine: the modulus must be positive"),
         ({"high_g_cm3": 0.1}, "law mine: densities must be 0 or more and rise"),
     ],
 )
 def test_wrong_user_law_is_refused(
     patient: Patient, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    law = {"name": "mine", "kind": "ash", "factor": 400, "low_g_cm3": 0.1, "high_g_cm3": 2}
-    content = {"material": {"user_law": {**law, "source": "our own tests", **change}}}
+    law = {"name": "mine", "kind": "ash", "pieces": [{"factor": 400}], "low_g_cm3": 0.1}
+    law |= {"high_g_cm3": 2, "source": "our own tests", **change}
+    content = {"material": {"law": law["name"], "laws": [law]}}
     with pytest.raises(InputError, match=message):
         run(patient.ct, tmp_path / "run", case=parse_case(content, "of a test"))
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,133 @@
+"""The case file: everything that decides a run, checked once at the border.
+
+A case is YAML or JSON; `data_schema/case.schema.json` is written from these models. Inside the
+library plain arguments are passed, so nothing but the pipeline and the command line knows a case.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from bonekit.case.calibration import CalibrationSettings
+from bonekit.case.loads import CompressionSettings, StanceSettings
+from bonekit.case.material import MaterialSettings
+from bonekit.case.part import Part
+from bonekit.errors import InputError
+
+
+class SegmentationSettings(Part):
+    """How the bone is found."""
+
+    labels: str | None = Field(
+        default=None,
+        description="Label map made elsewhere; by default the built-in CT baseline is used.",
+    )
+    label: str | int | None = Field(
+        default=None,
+        description="Name or value of the bone in `labels`; by default found by its name.",
+    )
+    lesions: str | None = Field(default=None, description="Mask of the lesions, drawn by a reader.")
+    allow_metal: bool = Field(
+        default=False, description="Simulate a bone with metal in or near it."
+    )
+    seed_mm: tuple[float, float, float] | None = Field(
+        default=None, description="LPS point inside the wanted vertebra, where several are in view."
+    )
+
+
+class MeshSettings(Part):
+    """The voxel mesh."""
+
+    edge_mm: Annotated[float, Field(ge=0.1, le=5.0)] = Field(
+        default=1.5, description="Edge of the cubic elements."
+    )
+
+
+class SolverSettings(Part):
+    """The linear solver."""
+
+    rtol: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-8
+    max_iterations: Annotated[int, Field(ge=1)] = 1000
+    device: str = Field(default="cpu", description="torch device: cpu, cuda, cuda:1.")
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="More help with a large bone on an idle machine, and harm on a busy one.",
+    )
+
+
+class UncertaintySettings(Part):
+    """What the error of the strength rests on."""
+
+    calibration: bool = Field(
+        default=True,
+        description="Carry the error of the calibration to the strength: four more solves.",
+    )
+
+
+class Case(Part):
+    """One bone of one scan, and how its strength is estimated."""
+
+    bone: str | None = Field(
+        default=None, description="femur_left, femur_right, vertebra_T1 ... vertebra_L5."
+    )
+    synthetic: bool = Field(default=False, description="The scan is a phantom, not a patient.")
+    series_uid: str | None = Field(
+        default=None, description="DICOM series, where a folder holds several."
+    )
+    segmentation: SegmentationSettings = SegmentationSettings()
+    calibration: CalibrationSettings | None = Field(
+        default=None,
+        description="Without one a default line is used and the result says uncalibrated.",
+    )
+    mesh: MeshSettings = MeshSettings()
+    material: MaterialSettings = MaterialSettings()
+    stance: StanceSettings = StanceSettings()
+    compression: CompressionSettings = CompressionSettings()
+    solver: SolverSettings = SolverSettings()
+    uncertainty: UncertaintySettings = UncertaintySettings()
+
+
+def read_case(path: str | Path | None) -> Case:
+    """Read a case file, or the defaults if there is none.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is neither YAML nor JSON, or has an unknown or wrong entry; the
+        message names the entry.
+    """
+    if path is None:
+        return Case()
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the case file {path} can't be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"the case file {path} is neither YAML nor JSON: {error}") from error
+    if content is not None and not isinstance(content, dict):
+        raise InputError(f"the case file {path} must hold named entries, found {content!r:.80}")
+    return parse_case(content or {}, str(path))
+
+
+def parse_case(content: dict[str, Any], origin: str) -> Case:
+    """Check the entries of a case; `origin` names them in errors."""
+    try:
+        return Case.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg'].lower()}, found {e['input']!r:.60}"
+            for e in error.errors()
+        ]
+        allowed = ", ".join(Case.model_fields)
+        raise InputError(
+            f"the case {origin} has {len(lines)} wrong "
+            f"{'entry' if len(lines) == 1 else 'entries'}:\n"
+            + "\n".join(lines)
+            + f"\nallowed at the top: {allowed}; see `bonekit schema case`"
+        ) from error
