@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 OUT_MM, IN_MM = 5.0, 12.0  # how far profiles reach; no cortex of a femur is thicker than 10 mm
 FIELD_MM, NORMAL_MM = 0.7, 1.8  # smoothing of the distance field, and of that for the normals
 ASTRAY_MM = 1.5  # a sample this much nearer to another part of the surface is not of this layer
+BESIDE_MM = 1.2  # blur carries other bone this far
 SIDE_MM = 0.8  # of the lines beside the normal that are sampled with it
 LINES = ((0.0, 0.0), (1.0, 0.0), (-0.5, 0.866), (-0.5, -0.866))
 
@@ -140,7 +141,7 @@ def sample(
     mask = bone_mask(labels)
     field = signed_distance(mask, grid)
     foreign = (labels.array != 0) & ~mask
-    beside = ndi.binary_dilation(foreign, iterations=1) & ~mask
+    beside = _within(foreign, grid, BESIDE_MM) & ~mask
     along = np.arange(-OUT_MM, IN_MM, 0.8 * float(grid.spacing_mm[:2].min()))
     right, up = _across(surface.normals)
     weight, depth, value = [], [], []
@@ -168,6 +169,14 @@ def sample(
         share,
         float(grid.spacing_mm[2] if slice_mm is None else slice_mm),
     )
+
+
+def _within(mask: Mask, grid: Grid, reach_mm: float) -> Mask:
+    """Voxels within a distance of a mask."""
+    if not mask.any():
+        return mask
+    distance = ndi.distance_transform_edt(~mask, sampling=grid.spacing_mm.tolist())
+    return np.asarray(distance <= reach_mm)
 
 
 def _across(normals: Float) -> tuple[Float, Float]:

@@ -32,7 +32,9 @@ THICK = 2.5  # blurs (full width at half maximum): a cortex this thick shows its
 FEWEST = 40  # places with a thick cortex below which a median says nothing
 STARTS_MM = (0.8, 2.5, 5.5)
 TAIL_MM = 4.0  # of soft tissue and of the inside seen by the last fit
-PATCH_MM = 8.0  # over which density is averaged where it is not one for the whole bone
+SHOWN = 1.8  # blurs: from here on a cortex shows its own density well enough for a median of many
+BONY = 0.7  # of the density of compact bone: what is less is dense spongiosa
+NEIGHBOURS = 25  # places over which density is averaged where it is not one for the whole bone
 
 # What a fit must satisfy, as a share of cortical density or in mm.
 OUTSIDE, INSIDE, RESIDUAL = 0.4, 0.85, 0.2
@@ -119,9 +121,10 @@ def cortical_map(
     slice_mm : float, optional
         Slice thickness; the distance of the slices by default.
     patchwise : bool
-        Let density vary over the bone where the cortex is thick enough to show it (in the spirit
-        of Treece and Gee, Med Image Anal 2015, whose method differs; unverified: quoted from
-        memory); one value for the whole bone otherwise (2010).
+        Let cortical density vary over the bone: at each point the median of the nearest places
+        whose cortex is thick enough to show it. This is ours; Treece and Gee (Med Image Anal
+        2015) estimate density at each point by another method (unverified: quoted from memory).
+        False: one value for the whole bone (2010).
 
     Returns
     -------
@@ -140,12 +143,9 @@ def cortical_map(
     profiles = sample(density, labels, surface, slice_mm)
     first_fwhm = psf_fwhm_mm or 1.2 * float(density.spacing_mm[:2].mean())
     rough = _free(profiles, first_fwhm)
-    fwhm, compact, local = _seen_in_thick(
-        surface, profiles, rough, psf_fwhm_mm, cortical_density_g_cm3
-    )
-    y1 = local if patchwise else np.full(len(profiles), compact)
-    found = _held(profiles, fwhm, y1)
-    return _map(surface, profiles, found, labels, fwhm, compact, str(density.kind))
+    seen = _seen(surface, profiles, rough, psf_fwhm_mm, cortical_density_g_cm3, patchwise)
+    found = _held(profiles, seen.fwhm_mm, seen.local_g_cm3)
+    return _map(surface, profiles, found, labels, seen, str(density.kind))
 
 
 def _check(
@@ -223,44 +223,89 @@ def _held(profiles: Profiles, fwhm: float, y1: Float) -> Fit:
     return fit(near, p, free, rounds=30)
 
 
-def _seen_in_thick(
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What thick cortex tells: blur, density of compact bone, and density near each point."""
+
+    fwhm_mm: float
+    compact_g_cm3: float
+    local_g_cm3: Float
+
+
+def _seen(
     surface: Surface,
     profiles: Profiles,
     rough: Fit,
     fwhm: float | None,
     compact: float | None,
-) -> tuple[float, float, Float]:
-    """Blur, density of compact bone, and density near each point, from thick cortex."""
-    if fwhm is not None and compact is not None:
-        return fwhm, compact, np.full(len(profiles), compact)
+    patchwise: bool,
+) -> _Seen:
+    blur = float(np.median(rough.parameters[:, SIGMA])) * FWHM
+    if fwhm is None or compact is None:
+        rows = _thick(profiles, rough, THICK * blur)
+        if fwhm is None:
+            fwhm = FWHM * float(np.median(_outer_edge(profiles, rough, rows, None)[:, SIGMA]))
+        if compact is None:
+            compact = float(np.median(_outer_edge(profiles, rough, rows, fwhm)[:, Y1]))
+    local = np.full(len(profiles), compact)
+    if patchwise:
+        rows = _thick(profiles, rough, SHOWN * fwhm)
+        y1 = _both_edges(profiles, rough, rows, fwhm)[:, Y1]
+        bony = y1 > BONY * compact
+        tree = cKDTree(surface.points_mm[rows[bony]])
+        near = tree.query(surface.points_mm, min(NEIGHBOURS, np.count_nonzero(bony)))[1]
+        local = np.median(y1[bony][near], axis=1)
+    return _Seen(fwhm, compact, local)
+
+
+def _thick(profiles: Profiles, rough: Fit, thicker_mm: float) -> NDArray[np.intp]:
+    """Points whose cortex is thick, and plain to see.
+
+    Raises
+    ------
+    CalibrationError
+        If there are too few.
+    """
     p = rough.parameters
-    thick_mm = THICK * float(np.median(p[:, SIGMA])) * FWHM
-    plain = rough.converged & (p[:, T] > thick_mm) & (p[:, T] < 9.0)
+    plain = rough.converged & (p[:, T] > thicker_mm) & (p[:, T] < 9.0) & (profiles.in_plane > 0.8)
     plain &= (np.abs(p[:, X0]) < 1.5) & (p[:, Y0] < 0.3 * p[:, Y1]) & (p[:, Y2] < 0.6 * p[:, Y1])
-    plain &= profiles.in_plane > 0.8
     plain &= rough.residual_g_cm3 < 0.12 * p[:, Y1]
     rows = np.flatnonzero(plain)
     if rows.size < FEWEST:
         raise CalibrationError(
-            f"{rows.size} places of this bone have a cortex thicker than {thick_mm:.1f} mm; at "
+            f"{rows.size} places of this bone have a cortex thicker than {thicker_mm:.1f} mm; at "
             f"least {FEWEST} are needed to estimate blur and cortical density. Give psf_fwhm_mm "
             "and cortical_density_g_cm3 of the scanner, or a scan that shows more of the shaft"
         )
-    some, q = profiles.part(rows), p[rows].copy()
-    near = some.within(q[:, X0] - TAIL_MM, q[:, X0] + q[:, T] + TAIL_MM)
+    return rows
+
+
+def _outer_edge(
+    profiles: Profiles, rough: Fit, rows: NDArray[np.intp], fwhm: float | None
+) -> Float:
+    """Parameters from the outer half of the cortex alone, with blur held, or free if None.
+
+    The inner half is no step in a living bone: pores widen towards the canal, which would pass
+    for blur, and thin the cortex below the density of compact bone. Of the places, those that the
+    model fits best: a tendon at the surface, too, would pass for blur.
+    """
+    q = rough.parameters[rows].copy()
+    half = profiles.part(rows).within(q[:, X0] - TAIL_MM, q[:, X0] + q[:, T] / 2)
+    free: tuple[str, ...] = ("x0", "y0", "y1")
     if fwhm is None:
-        wide = fit(near, q, ("x0", "t", "y0", "y1", "y2", "sigma")).parameters[:, SIGMA]
-        fwhm = float(np.median(wide)) * FWHM
+        free = (*free, "sigma")
+    else:
+        q[:, SIGMA] = fwhm / FWHM
+    found = fit(half, q, free)
+    return found.parameters[found.residual_g_cm3 <= np.median(found.residual_g_cm3)]
+
+
+def _both_edges(profiles: Profiles, rough: Fit, rows: NDArray[np.intp], fwhm: float) -> Float:
+    """Parameters with density free and the blur held, from the samples near the cortex."""
+    q = rough.parameters[rows].copy()
     q[:, SIGMA] = fwhm / FWHM
-    y1 = fit(near, q, ("x0", "t", "y0", "y1", "y2")).parameters[:, Y1]
-    compact = float(np.median(y1)) if compact is None else compact
-    return fwhm, compact, _patches(surface.points_mm, surface.points_mm[rows], y1, compact)
-
-
-def _patches(points: Float, known: Float, y1: Float, otherwise: float) -> Float:
-    """Median of the known densities within `PATCH_MM` of each point, (n,)."""
-    close = cKDTree(known).query_ball_point(points, PATCH_MM)
-    return np.array([np.median(y1[near]) if len(near) >= 5 else otherwise for near in close])
+    near = profiles.part(rows).within(q[:, X0] - TAIL_MM, q[:, X0] + q[:, T] + TAIL_MM)
+    return fit(near, q, ("x0", "t", "y0", "y1", "y2")).parameters
 
 
 def _map(
@@ -268,8 +313,7 @@ def _map(
     profiles: Profiles,
     found: Fit,
     labels: LabelMap,
-    fwhm: float,
-    compact: float,
+    seen: _Seen,
     kind: str,
 ) -> CorticalMap:
     p = found.parameters
@@ -290,23 +334,21 @@ def _map(
         residual_g_cm3=found.residual_g_cm3,
         ok=ok,
         failures=failures,
-        psf_fwhm_mm=fwhm,
-        cortical_density_g_cm3=compact,
+        psf_fwhm_mm=seen.fwhm_mm,
+        cortical_density_g_cm3=seen.compact_g_cm3,
         slice_mm=profiles.slice_mm,
         kind=kind,
     )
 
 
-def _reasons(
-    surface: Surface, profiles: Profiles, found: Fit, labels: LabelMap
-) -> dict[str, Mask]:
+def _reasons(surface: Surface, profiles: Profiles, found: Fit, labels: LabelMap) -> dict[str, Mask]:
     """Why a point can't be used."""
     p = found.parameters
     in_window = profiles.weight > 0
     outside = np.count_nonzero(in_window & (profiles.depth_mm < -0.5), axis=1)
     inside = np.count_nonzero(in_window & (profiles.depth_mm > 0.5), axis=1)
     return {
-        "near a lesion": _near_lesion(surface, labels),
+        "near a lesion": near_lesion(surface.points_mm, labels),
         "too few samples": (outside < 4) | (inside < 6),
         "not converged": ~found.converged | ~np.isfinite(p).all(axis=1),
         "no soft tissue outside": p[:, Y0] > OUTSIDE * p[:, Y1],
@@ -317,9 +359,10 @@ def _reasons(
     }
 
 
-def _near_lesion(surface: Surface, labels: LabelMap) -> Mask:
+def near_lesion(points_mm: Float, labels: LabelMap) -> Mask:
+    """Tell which world points (n, 3) lie within `LESION_MM` of a voxel labelled as lesion."""
     if "lesion" not in labels.names.values() or not labels.mask("lesion").any():
-        return np.zeros(len(surface.points_mm), bool)
+        return np.zeros(len(points_mm), bool)
     tree = cKDTree(labels.grid.world(np.argwhere(labels.mask("lesion"))))
-    distance, _ = tree.query(surface.points_mm, distance_upper_bound=LESION_MM)
+    distance, _ = tree.query(points_mm, distance_upper_bound=LESION_MM)
     return np.isfinite(distance)
