@@ -1,7 +1,9 @@
 """Calibration from a phantom in the scan: find its rods, fit the line from HU to density."""
 
 from bonekit.calibration.line import LineFit, calibrate
-from bonekit.calibration.rods import Rod, find_rods
+from bonekit.calibration.measure import Rod
+from bonekit.calibration.rods import find_rods
+from bonekit.calibration.scan import calibrate_scan
 from bonekit.calibration.tables import TABLES, RodTable, table_named, user_table
 
 __all__ = [
@@ -10,6 +12,7 @@ __all__ = [
     "Rod",
     "RodTable",
     "calibrate",
+    "calibrate_scan",
     "find_rods",
     "table_named",
     "user_table",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,36 @@ CORE = 0.7  # of the radius: what partial volume and point spread leave alone
 MOST_CANDIDATES = 40
 PITCH = (1.05, 5.0)  # distance of neighbours, in diameters
 BEND = 0.3  # of the pitch: how far a rod may lie off its place in the row
+
+
+@dataclass(frozen=True)
+class Side:
+    """Side of the body on which a row lies.
+
+    Parameters
+    ----------
+    name : str
+        As in "rods behind the patient".
+    along : int
+        Axis of a slice along which the row runs: 0 to the left, 1 to the back.
+    outward : int
+        Sense of the other axis, away from the body.
+    first : str
+        Where the row begins.
+    """
+
+    name: str
+    along: int
+    outward: int
+    first: str
+
+
+SIDES = (
+    Side("behind", 0, 1, "right"),
+    Side("in front of", 0, -1, "right"),  # a patient who lies prone
+    Side("to the left of", 1, 1, "front"),
+    Side("to the right of", 1, -1, "front"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +72,7 @@ class Row:
     Parameters
     ----------
     centre_mm : ndarray, (n, 2)
-        In the order of the first axis.
+        In the order of the axis along which the row runs.
     score : ndarray, (n,)
     """
 
@@ -99,12 +130,12 @@ def _share_of_edge(
     angle = (np.arange(24) + 0.5) * (2 * np.pi / 24)
     normal = np.array([np.cos(angle), np.sin(angle)])
     width = max(0.5 * max(spacing_mm), 0.5)
-    cosine = np.zeros(24)
-    for rho in (radius_mm - width, radius_mm, radius_mm + width):
-        place = (centre_mm[:, None] + rho * normal) / np.asarray(spacing_mm)[:, None]
-        gx, gy = (ndimage.map_coordinates(g, place, order=1, mode="constant") for g in along)
-        cosine += (gx * normal[0] + gy * normal[1]) / (np.hypot(gx, gy) + noise) / 3
-    sectors = cosine.reshape(12, 2).mean(axis=1)
+    rho = np.array([radius_mm - width, radius_mm, radius_mm + width])
+    place = centre_mm[:, None, None] + rho[:, None] * normal[:, None, :]
+    place /= np.asarray(spacing_mm)[:, None, None]
+    gx, gy = (ndimage.map_coordinates(g, place, order=1, mode="constant") for g in along)
+    cosine = (gx * normal[0] + gy * normal[1]) / (np.hypot(gx, gy) + noise)
+    sectors = cosine.mean(axis=0).reshape(12, 2).mean(axis=1)
     return float(np.mean(sectors * np.sign(np.median(sectors)) > 0.2))
 
 
@@ -169,32 +200,42 @@ def _refined(score: Float, place: NDArray[np.int64]) -> list[float]:
     return refined
 
 
-def best_row(discs: Discs, count: int, diameter_mm: float, lowest_mm: float) -> Row | None:
-    """Find the best row of evenly spaced discs that runs along the first axis.
+def best_row(
+    discs: Discs,
+    pattern: Sequence[int],
+    diameter_mm: float,
+    middle_mm: tuple[float, float],
+    side: Side,
+) -> Row | None:
+    """Find the best row of evenly spaced discs on one side of the body.
 
     Parameters
     ----------
     discs : Discs
-    count : int
+    pattern : sequence of int
+        Places of the row that are taken, from 0: (0, 1, 3) has a gap.
     diameter_mm : float
-    lowest_mm : float
-        Along the second axis; rows before it are left out.
+    middle_mm : tuple of float, (2,)
+        Of the body; rows that lie on another side of it are left out.
+    side : Side
 
     Returns
     -------
     Row or None
         The row whose weakest disc is the best.
     """
-    order = np.argsort(discs.centre_mm[:, 0])
-    order = order[discs.centre_mm[order, 1] >= lowest_mm]
-    centre, score = discs.centre_mm[order], discs.score[order]
+    out = side.outward * (discs.centre_mm[:, 1 - side.along] - middle_mm[1 - side.along])
+    order = np.argsort(discs.centre_mm[:, side.along])
+    order = order[out[order] >= 0]
+    centre = np.column_stack([discs.centre_mm[order, side.along], out[order]])
+    score = discs.score[order]
     best: Row | None = None
     for a in range(len(centre)):
         for b in range(a + 1, len(centre)):
-            members = _chain(centre, score, a, b, count, diameter_mm)
+            members = _chain(centre, score, a, b, pattern, diameter_mm)
             if members is None:
                 continue
-            row = Row(centre[members], score[members])
+            row = Row(discs.centre_mm[order[members]], score[members])
             if best is None or _quality(row) > _quality(best):
                 best = row
     return best
@@ -205,21 +246,21 @@ def _quality(row: Row) -> float:
 
 
 def _chain(
-    centre: Float, score: Float, a: int, b: int, count: int, diameter_mm: float
+    centre: Float, score: Float, a: int, b: int, pattern: Sequence[int], diameter_mm: float
 ) -> list[int] | None:
-    """Continue a pair by steps of its own length; None where a place is empty."""
-    step = centre[b] - centre[a]
+    """Continue a pair by steps of its own length; None where a place of the pattern is empty."""
+    step = (centre[b] - centre[a]) / (pattern[1] - pattern[0])
     pitch = float(np.hypot(*step))
     low, high = PITCH
     if not low * diameter_mm <= pitch <= high * diameter_mm or abs(step[1]) > 0.5 * step[0]:
         return None
     members = [a, b]
-    while len(members) < count:
-        expected = centre[members[-1]] + step
+    for last, place in pairwise(pattern[1:]):
+        expected = centre[members[-1]] + (place - last) * step
         off = np.hypot(*(centre - expected).T)
         near = np.flatnonzero(off < BEND * pitch)
         if near.size == 0:
             return None
         members.append(int(near[np.argmax(score[near] - off[near] / pitch)]))
-        step = centre[members[-1]] - centre[members[-2]]
+        step = (centre[members[-1]] - centre[members[-2]]) / (place - last)
     return members

@@ -7,7 +7,7 @@ from dataclasses import replace
 import yaml
 
 from bonekit.calibration.line import LineFit
-from bonekit.calibration.rods import HIGHEST_HU
+from bonekit.calibration.slabs import HIGHEST_HU
 from bonekit.calibration.tables import RodTable, table_named, user_table
 from bonekit.density import DensityKind
 from bonekit.errors import InputError
@@ -49,7 +49,7 @@ def summary(fit: LineFit) -> list[str]:
         f"slope: {fit.slope:.6g} +/- {fit.slope_error:.2g} g/cm3 per HU",
         f"intercept: {fit.intercept:.6g} +/- {fit.intercept_error:.2g} g/cm3",
         f"covariance of both: {both:.3g}",
-        f"R2: {fit.r2:.6f}",
+        f"R2: {fit.r2:.6f}" if len(fit.rods) > 2 else "R2: none, of two rods",
         f"measured from {low:.0f} to {high:.0f} HU ({_density(fit, low):.3g} to "
         f"{_density(fit, high):.3g} g/cm3), extrapolated beyond (to "
         f"{_density(fit, HIGHEST_HU):.3g} g/cm3 at {HIGHEST_HU} HU)",
@@ -57,11 +57,11 @@ def summary(fit: LineFit) -> list[str]:
     rows = zip(fit.rods, fit.densities_g_cm3, fit.residuals_g_cm3, strict=True)
     for n, (rod, density, residual) in enumerate(rows, 1):
         lines.append(
-            f"rod {n} from the right: {density:.4g} g/cm3, {rod.mean_HU:.1f} +/- "
+            f"rod {n} from the {fit.first}: {density:.4g} g/cm3, {rod.mean_HU:.1f} +/- "
             f"{rod.sem_HU:.2g} HU ({rod.n_voxels} voxels, sd {rod.std_HU:.1f}), residual "
             f"{1000 * residual:+.2f} mg/cm3"
         )
-    return lines
+    return lines + [f"note: {remark}" for remark in fit.remarks]
 
 
 def _density(fit: LineFit, hu: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bonekit.density import DensityKind
 from bonekit.errors import InputError
@@ -30,13 +30,15 @@ class RodTable:
     source : str
     water_g_cm3 : tuple of float, optional
         Water-equivalent densities of the same rods (Mindways), which have a fit of their own.
+    tolerance_g_cm3 : float
+        Standard uncertainty of a rod's density that the certificate states; 0 where it states none.
 
     Raises
     ------
     InputError
         If there are fewer than two rods, all are the same, a density is not between -0.3 and
         2 g/cm3, a water density not between 0.5 and 1.5 g/cm3, or the diameter not between
-        5 and 50 mm.
+        5 and 50 mm, or the tolerance not between 0 and 0.1 g/cm3.
     """
 
     name: str
@@ -45,6 +47,7 @@ class RodTable:
     diameter_mm: float | None
     source: str
     water_g_cm3: tuple[float, ...] | None = None
+    tolerance_g_cm3: float = 0.0
 
     def __post_init__(self) -> None:
         if len(set(self.densities_g_cm3)) < 2:
@@ -60,6 +63,7 @@ class RodTable:
                     f"{len(self.water_g_cm3)} water densities for "
                     f"{len(self.densities_g_cm3)} rods: give one for each"
                 )
+        _check("the tolerance of a rod's density", [self.tolerance_g_cm3], 0.0, 0.1)
         if self.diameter_mm is not None and not 5 <= self.diameter_mm <= 50:
             raise InputError(f"diameter_mm of the rods is {self.diameter_mm}; allowed: 5 to 50")
 
@@ -73,11 +77,21 @@ def _check(name: str, values: Sequence[float], low: float, high: float) -> None:
 
 
 def user_table(
-    densities_g_cm3: Sequence[float], kind: DensityKind, diameter_mm: float | None = None
+    densities_g_cm3: Sequence[float],
+    kind: DensityKind,
+    diameter_mm: float | None = None,
+    tolerance_g_cm3: float = 0.0,
 ) -> RodTable:
     """Make a table from densities of the user's certificate, in g/cm3."""
     given = tuple(float(value) for value in densities_g_cm3)
-    return RodTable("user", kind, given, diameter_mm, "densities given by the user")
+    return RodTable(
+        "user",
+        kind,
+        given,
+        diameter_mm,
+        "densities given by the user",
+        tolerance_g_cm3=tolerance_g_cm3,
+    )
 
 
 _OGO = "Bonelab/Ogo, ogo/util/Helper.py get_phantom (commit 8e63840)"
@@ -122,6 +136,15 @@ TABLES: dict[str, RodTable] = {
             None,
             _ONE.format(_OGO, "unknown"),
         ),
+        RodTable(
+            "siemens_osteo",
+            DensityKind.HA,
+            (0.0, 0.2),
+            None,
+            "two parts, water-equivalent and 200 mg/cm3 of calcium hydroxyapatite: Kalender & "
+            "Suess, Med Phys 14:863 (1987); unverified: quoted from memory, not checked against "
+            "the maker. Taken for two rods; the real parts may be of another shape",
+        ),
     )
 }
 
@@ -140,3 +163,19 @@ def table_named(name: str) -> RodTable:
             "the densities of its rods"
         )
     return TABLES[name]
+
+
+def subset(table: RodTable, keep: Sequence[int]) -> RodTable:
+    """Return the table of some of the rods.
+
+    Raises
+    ------
+    InputError
+        If fewer than two densities are left.
+    """
+    water = table.water_g_cm3
+    return replace(
+        table,
+        densities_g_cm3=tuple(table.densities_g_cm3[n] for n in keep),
+        water_g_cm3=None if water is None else tuple(water[n] for n in keep),
+    )
