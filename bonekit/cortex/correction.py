@@ -169,13 +169,13 @@ def _candidates(labels: LabelMap, mask: Mask, grid: Grid, cortex: CorticalMap) -
     far = REACH * float(_width_mm(grid, cortex).max())
     deep = far + float(np.quantile(cortex.thickness_mm[cortex.ok], 0.995)) + ASTRAY_MM
     index = np.argwhere(_band(mask, grid, far + ASTRAY_MM, deep))
-    _, point = cKDTree(cortex.points_mm).query(grid.world(index))
+    point = np.asarray(cKDTree(cortex.points_mm).query(grid.world(index))[1])
     free = ~near_lesion(cortex.points_mm, labels)[point]
     if "lesion" in labels.names.values():
         free &= ~labels.mask("lesion")[tuple(index.T)]
     centre = _patch_centres(cortex.points_mm)
-    _, patch = cKDTree(centre).query(cortex.points_mm)
-    return index[free], np.asarray(patch[point[free]], dtype=np.int64)
+    patch = np.asarray(cKDTree(centre).query(cortex.points_mm)[1], dtype=np.int64)
+    return index[free], patch[point[free]]
 
 
 def _band(mask: Mask, grid: Grid, out_mm: float, in_mm: float) -> Mask:
@@ -184,7 +184,7 @@ def _band(mask: Mask, grid: Grid, out_mm: float, in_mm: float) -> Mask:
 
 
 def _patch_centres(points: Float) -> Float:
-    """Some of the points, about `PATCH_MM` apart."""
+    """Thin the points out to some `PATCH_MM` apart."""
     cell = np.floor(points / PATCH_MM)
     off = np.abs(points / PATCH_MM - cell - 0.5).max(axis=1)
     order = np.argsort(off, kind="stable")
@@ -193,7 +193,7 @@ def _patch_centres(points: Float) -> Float:
 
 
 def _width_mm(grid: Grid, cortex: CorticalMap) -> Float:
-    """Standard deviation of the whole blur along the normals, (n,)."""
+    """Compute the standard deviation of the whole blur along the normals, (n,)."""
     along = np.abs(cortex.normals @ grid.direction[:, 2])
     gauss = cortex.psf_fwhm_mm**2 / FWHM**2 * (1 - along**2)
     return np.asarray(np.sqrt(gauss + (cortex.slice_mm * along) ** 2 / 12))

@@ -113,9 +113,11 @@ def _highest_inwards(
 
 
 def _inward(field: Float, grid: Grid, index: NDArray[np.int64]) -> Float:
-    """Unit vectors in the world towards the inside of the bone at voxels (n, 3)."""
-    smooth = ndi.gaussian_filter(field, 1.0 / grid.spacing_mm, mode="nearest")
+    """Find the unit vectors in the world that point to the inside of the bone at voxels (n, 3)."""
+    smooth: Float = ndi.gaussian_filter(field, 1.0 / grid.spacing_mm, mode="nearest")
     steps = grid.spacing_mm.tolist()
-    slopes = np.stack([s[tuple(index.T)] for s in np.gradient(smooth, *steps)], axis=1)
+    slopes = np.stack(
+        [np.gradient(smooth, step, axis=a)[tuple(index.T)] for a, step in enumerate(steps)], axis=1
+    )
     inward = slopes @ grid.direction.T
     return np.asarray(inward / np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-12))

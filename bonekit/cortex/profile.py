@@ -96,7 +96,7 @@ class Fit:
 
 
 def blurred_step(depth_mm: Float, sigma_mm: Float, box_mm: Float) -> Float:
-    """Unit step at depth 0 seen through a Gaussian and a box; all broadcast."""
+    """See a unit step at depth 0 through a Gaussian and a box; all broadcast."""
     return _step(depth_mm, sigma_mm, box_mm)[0]
 
 
@@ -129,17 +129,22 @@ def _layer(p: Float, profiles: Profiles, free: Sequence[int]) -> tuple[Float, Fl
     inner, d_inner, s_inner = _step(x - c[T], sigma, box)
     rise, fall = c[Y1] - c[Y0], c[Y2] - c[Y1]
     model = c[Y0] + rise * outer + fall * inner
-    by = {
-        X0: lambda: -rise * d_outer - fall * d_inner,
-        T: lambda: -fall * d_inner,
-        Y0: lambda: 1 - outer,
-        Y1: lambda: outer - inner,
-        Y2: lambda: inner,
-        SIGMA: lambda: (rise * s_outer + fall * s_inner) * profiles.in_plane[:, None],
-    }
     slopes = np.empty((len(p), len(free), x.shape[1]))
     for column, parameter in enumerate(free):
-        slopes[:, column] = by[parameter]()
+        match parameter:
+            case 0:  # x0
+                slope = -rise * d_outer - fall * d_inner
+            case 1:  # t
+                slope = -fall * d_inner
+            case 2:  # y0
+                slope = 1 - outer
+            case 3:  # y1
+                slope = outer - inner
+            case 4:  # y2
+                slope = inner
+            case _:  # sigma
+                slope = (rise * s_outer + fall * s_inner) * profiles.in_plane[:, None]
+        slopes[:, column] = slope
     return model, slopes
 
 

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from bonekit.cortex.profile import FWHM, SIGMA, T, X0, Y0, Y1, Y2, Fit, Profiles, fit
+from bonekit.cortex.blur import TAIL_MM, Seen, seen_in_thick
+from bonekit.cortex.profile import FWHM, SIGMA, X0, Y0, Y1, Y2, Fit, Profiles, T, fit
 from bonekit.cortex.surface import Surface, bone_mask, sample, surface_of
 from bonekit.density import DensityImage
-from bonekit.errors import CalibrationError, InputError
+from bonekit.errors import InputError
 from bonekit.image.volume import LabelMap
 
 logger = logging.getLogger(__name__)
@@ -28,13 +29,9 @@ logger = logging.getLogger(__name__)
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-THICK = 2.5  # blurs (full width at half maximum): a cortex this thick shows its own density
-FEWEST = 40  # places with a thick cortex below which a median says nothing
+ENOUGH = 2500  # points from which blur and cortical density are read
+USUAL_MM = 1.2  # in-plane blur to start from
 STARTS_MM = (0.8, 2.5, 5.5)
-TAIL_MM = 4.0  # of soft tissue and of the inside seen by the last fit
-SHOWN = 1.8  # blurs: from here on a cortex shows its own density well enough for a median of many
-BONY = 0.7  # of the density of compact bone: what is less is dense spongiosa
-NEIGHBOURS = 25  # places over which density is averaged where it is not one for the whole bone
 
 # What a fit must satisfy, as a share of cortical density or in mm.
 OUTSIDE, INSIDE, RESIDUAL = 0.4, 0.85, 0.2
@@ -141,11 +138,9 @@ def cortical_map(
     density, labels = _around(density, labels)
     surface = surface_of(bone_mask(labels), density.grid, spacing_mm)
     profiles = sample(density, labels, surface, slice_mm)
-    first_fwhm = psf_fwhm_mm or 1.2 * float(density.spacing_mm[:2].mean())
-    rough = _free(profiles, first_fwhm)
-    seen = _seen(surface, profiles, rough, psf_fwhm_mm, cortical_density_g_cm3, patchwise)
-    found = _held(profiles, seen.fwhm_mm, seen.local_g_cm3)
-    return _map(surface, profiles, found, labels, seen, str(density.kind))
+    known = _known(surface, profiles, psf_fwhm_mm, cortical_density_g_cm3, patchwise)
+    found = _held(profiles, known.fwhm_mm, known.local_g_cm3)
+    return _map(surface, profiles, found, labels, known, str(density.kind))
 
 
 def _check(
@@ -178,6 +173,21 @@ def _around(density: DensityImage, labels: LabelMap) -> tuple[DensityImage, Labe
     room = np.ceil(10.0 / density.spacing_mm).astype(int)
     low, high = index.min(axis=0) - room, index.max(axis=0) + room + 1
     return density.crop(low, high), labels.crop(low, high)
+
+
+def _known(
+    surface: Surface,
+    profiles: Profiles,
+    fwhm_mm: float | None,
+    compact: float | None,
+    patchwise: bool,
+) -> Seen:
+    """Blur and cortical density: as given, or as thick cortex shows them."""
+    if fwhm_mm is not None and compact is not None and not patchwise:
+        return Seen(fwhm_mm, compact, np.full(len(profiles), compact))
+    some = np.arange(0, len(profiles), -(-len(profiles) // ENOUGH))  # all would only take longer
+    rough = _free(profiles.part(some), fwhm_mm or USUAL_MM)
+    return seen_in_thick(surface, profiles, some, rough, fwhm_mm, compact, patchwise)
 
 
 def _start(profiles: Profiles, thickness_mm: float, fwhm: float, y1: Float) -> Float:
@@ -223,97 +233,12 @@ def _held(profiles: Profiles, fwhm: float, y1: Float) -> Fit:
     return fit(near, p, free, rounds=30)
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """What thick cortex tells: blur, density of compact bone, and density near each point."""
-
-    fwhm_mm: float
-    compact_g_cm3: float
-    local_g_cm3: Float
-
-
-def _seen(
-    surface: Surface,
-    profiles: Profiles,
-    rough: Fit,
-    fwhm: float | None,
-    compact: float | None,
-    patchwise: bool,
-) -> _Seen:
-    blur = float(np.median(rough.parameters[:, SIGMA])) * FWHM
-    if fwhm is None or compact is None:
-        rows = _thick(profiles, rough, THICK * blur)
-        if fwhm is None:
-            fwhm = FWHM * float(np.median(_outer_edge(profiles, rough, rows, None)[:, SIGMA]))
-        if compact is None:
-            compact = float(np.median(_outer_edge(profiles, rough, rows, fwhm)[:, Y1]))
-    local = np.full(len(profiles), compact)
-    if patchwise:
-        rows = _thick(profiles, rough, SHOWN * fwhm)
-        y1 = _both_edges(profiles, rough, rows, fwhm)[:, Y1]
-        bony = y1 > BONY * compact
-        tree = cKDTree(surface.points_mm[rows[bony]])
-        near = tree.query(surface.points_mm, min(NEIGHBOURS, np.count_nonzero(bony)))[1]
-        local = np.median(y1[bony][near], axis=1)
-    return _Seen(fwhm, compact, local)
-
-
-def _thick(profiles: Profiles, rough: Fit, thicker_mm: float) -> NDArray[np.intp]:
-    """Points whose cortex is thick, and plain to see.
-
-    Raises
-    ------
-    CalibrationError
-        If there are too few.
-    """
-    p = rough.parameters
-    plain = rough.converged & (p[:, T] > thicker_mm) & (p[:, T] < 9.0) & (profiles.in_plane > 0.8)
-    plain &= (np.abs(p[:, X0]) < 1.5) & (p[:, Y0] < 0.3 * p[:, Y1]) & (p[:, Y2] < 0.6 * p[:, Y1])
-    plain &= rough.residual_g_cm3 < 0.12 * p[:, Y1]
-    rows = np.flatnonzero(plain)
-    if rows.size < FEWEST:
-        raise CalibrationError(
-            f"{rows.size} places of this bone have a cortex thicker than {thicker_mm:.1f} mm; at "
-            f"least {FEWEST} are needed to estimate blur and cortical density. Give psf_fwhm_mm "
-            "and cortical_density_g_cm3 of the scanner, or a scan that shows more of the shaft"
-        )
-    return rows
-
-
-def _outer_edge(
-    profiles: Profiles, rough: Fit, rows: NDArray[np.intp], fwhm: float | None
-) -> Float:
-    """Parameters from the outer half of the cortex alone, with blur held, or free if None.
-
-    The inner half is no step in a living bone: pores widen towards the canal, which would pass
-    for blur, and thin the cortex below the density of compact bone. Of the places, those that the
-    model fits best: a tendon at the surface, too, would pass for blur.
-    """
-    q = rough.parameters[rows].copy()
-    half = profiles.part(rows).within(q[:, X0] - TAIL_MM, q[:, X0] + q[:, T] / 2)
-    free: tuple[str, ...] = ("x0", "y0", "y1")
-    if fwhm is None:
-        free = (*free, "sigma")
-    else:
-        q[:, SIGMA] = fwhm / FWHM
-    found = fit(half, q, free)
-    return found.parameters[found.residual_g_cm3 <= np.median(found.residual_g_cm3)]
-
-
-def _both_edges(profiles: Profiles, rough: Fit, rows: NDArray[np.intp], fwhm: float) -> Float:
-    """Parameters with density free and the blur held, from the samples near the cortex."""
-    q = rough.parameters[rows].copy()
-    q[:, SIGMA] = fwhm / FWHM
-    near = profiles.part(rows).within(q[:, X0] - TAIL_MM, q[:, X0] + q[:, T] + TAIL_MM)
-    return fit(near, q, ("x0", "t", "y0", "y1", "y2")).parameters
-
-
 def _map(
     surface: Surface,
     profiles: Profiles,
     found: Fit,
     labels: LabelMap,
-    seen: _Seen,
+    known: Seen,
     kind: str,
 ) -> CorticalMap:
     p = found.parameters
@@ -334,8 +259,8 @@ def _map(
         residual_g_cm3=found.residual_g_cm3,
         ok=ok,
         failures=failures,
-        psf_fwhm_mm=seen.fwhm_mm,
-        cortical_density_g_cm3=seen.compact_g_cm3,
+        psf_fwhm_mm=known.fwhm_mm,
+        cortical_density_g_cm3=known.compact_g_cm3,
         slice_mm=profiles.slice_mm,
         kind=kind,
     )
@@ -349,11 +274,11 @@ def _reasons(surface: Surface, profiles: Profiles, found: Fit, labels: LabelMap)
     inside = np.count_nonzero(in_window & (profiles.depth_mm > 0.5), axis=1)
     return {
         "near a lesion": near_lesion(surface.points_mm, labels),
-        "too few samples": (outside < 4) | (inside < 6),
-        "not converged": ~found.converged | ~np.isfinite(p).all(axis=1),
+        "too few samples (other bone next to it)": (outside < 4) | (inside < 6),
         "no soft tissue outside": p[:, Y0] > OUTSIDE * p[:, Y1],
         "no edge near the mask": np.abs(p[:, X0]) > ASTRAY_MM,
         "no cortex": (p[:, T] < THINNEST_MM) | (p[:, Y2] > INSIDE * p[:, Y1]),
+        "not converged": ~found.converged | ~np.isfinite(p).all(axis=1),
         "too thick": p[:, T] > THICKEST_MM,
         "model does not fit": found.residual_g_cm3 > RESIDUAL * p[:, Y1],
     }
