@@ -45,6 +45,7 @@ _ADIPOSE = (
     "Phys Med Biol 2000"
 )
 _MARROW = "ICRU Report 44 (1989); Woodard and White, Br J Radiol 1986 (unverified: from memory)"
+_PARTS = "ICRU Report 46 (1992) (unverified: quoted from memory)"
 _FORMULA = "chemical formula"
 
 
@@ -82,6 +83,8 @@ MATERIALS: Mapping[str, Material] = {
     "cartilage": _of(
         1.10, _MARROW, "H C N O Na P S Cl", (9.6, 9.9, 2.2, 74.4, 0.5, 2.2, 0.9, 0.3)
     ),
+    "lipid": _of(0.92, _PARTS, "H C O", (11.8, 77.3, 10.9)),
+    "protein": _of(1.35, _PARTS, "H C N O S", (6.6, 53.4, 17.0, 22.0, 1.0)),
     # Ca5(PO4)3OH
     "hydroxyapatite": _of(APATITE_G_CM3, _FORMULA, "H O P Ca", (0.2007, 41.4069, 18.4987, 39.8937)),
     # the density is that of the salt; as a phantom it is dissolved, see `equivalent_hu`

@@ -84,8 +84,9 @@ def match_energy(names: Sequence[str], measured_HU: Float, errors_HU: Float) -> 
         off, [best, 1.0, 0.0], jac="3-point", bounds=bounds, x_scale=(10.0, 0.01, 10.0)
     )
     jacobian = np.asarray(found.jac, dtype=np.float64)
+    spread = np.asarray(np.linalg.inv(jacobian.T @ jacobian), dtype=np.float64)
     energy, gain, offset = (float(value) for value in found.x)
-    return EnergyMatch(energy, gain, offset, np.linalg.inv(jacobian.T @ jacobian))
+    return EnergyMatch(energy, gain, offset, spread)
 
 
 def _tabulated(names: Sequence[str], energy_keV: float) -> Float:

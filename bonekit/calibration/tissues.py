@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import disk
 
 from bonekit.errors import CalibrationError, InputError
 from bonekit.image.volume import Image
@@ -31,11 +30,12 @@ METAL_HU = 3000.0  # compact bone shows about 2500 HU at 80 kVp
 METAL_REACH_MM = 15.0  # streaks reach further, but the mode bears them
 SMOOTH_MM = 1.0  # standard deviation, so that noise does not take voxels out of a window
 AWAY_MM = {"air": 5.0, "adipose": 2.5, "muscle": 3.0}
-FLAT_MM = 1.0  # half width of a plateau of compact bone
+FLAT_MM = 1.2  # half width of a plateau of compact bone; at least a voxel
 FLAT_SHARE = 0.88  # of a voxel's HU, which nothing near it falls below
 DENSEST_SHARE = 0.8  # of the 98th percentile: leaves out cortex that is porous, or sclerosis
 MOST_SLICES = 64
 LEAST_VOXELS = 40
+LEAST_COMPACT_MM3 = 500.0  # less is a patch of a vertebral arch, which is no compact bone
 CORRELATED_VOXELS = 9.0  # share the noise of one
 
 
@@ -48,7 +48,8 @@ class TissueSample:
     tissue : str
         Of `TISSUES`.
     mean_HU : float
-        The mode of its voxels; the median of those in a mask that a user gave.
+        Of its voxels without outliers, see `typical`; the median for air, and in a mask that a
+        user gave.
     std_HU : float
         Of its voxels.
     sem_HU : float
@@ -108,7 +109,7 @@ def find_tissues(ct: Image) -> dict[str, Mask]:
     Returns
     -------
     dict of str to ndarray of bool, (ni, nj, nk)
-        Tissues with at least 40 voxels.
+        Tissues with at least 40 voxels; compact bone with at least 500 mm3.
     """
     axis = _slice_axis(ct)
     slices = np.unique(np.linspace(0, ct.shape[axis] - 1, MOST_SLICES).astype(int))
@@ -120,10 +121,13 @@ def find_tissues(ct: Image) -> dict[str, Mask]:
     for name, (low, high) in WINDOWS_HU.items():
         inside = (smooth > low) & (smooth < high) & ~metal
         picked[name] = _shrunk(inside, AWAY_MM[name], step)
+    least = dict.fromkeys(picked, float(LEAST_VOXELS))
+    stride = ct.shape[axis] / slices.size  # slices that one stands for
+    least["cortical_bone"] = max(LEAST_COMPACT_MM3 / ct.grid.voxel_mm3 / stride, LEAST_VOXELS)
     return {
         name: _spread(mask, slices, axis, ct.shape)
         for name, mask in picked.items()
-        if np.count_nonzero(mask) >= LEAST_VOXELS
+        if np.count_nonzero(mask) >= least[name]
     }
 
 
@@ -190,8 +194,7 @@ def _at_border(plane: Mask) -> Mask:
 
 def _compact(hu: Array, step: NDArray[np.float64]) -> Mask:
     """Plateaus of compact bone: where a cortex is thick enough to show its own HU."""
-    radius = max(1, round(FLAT_MM / float(step.min())))
-    near = disk(radius)[None].astype(bool)
+    near = _disc(max(FLAT_MM, float(step.max())), step)[None]
     dense = (hu > COMPACT_HU) & (hu < METAL_HU)
     if not dense.any():
         return dense
@@ -201,11 +204,18 @@ def _compact(hu: Array, step: NDArray[np.float64]) -> Mask:
     return np.asarray(flat & (hu > DENSEST_SHARE * np.percentile(hu[flat], 98)))
 
 
+def _disc(radius_mm: float, step: NDArray[np.float64]) -> Mask:
+    """Voxels whose centres lie within a radius of the middle one."""
+    i, j = (np.arange(-int(n), int(n) + 1) for n in (radius_mm + 1e-6) // step)
+    return np.asarray(np.hypot(i[:, None] * step[0], j * step[1]) <= radius_mm + 1e-6)
+
+
 def _measured(
     name: str, hu: NDArray[np.generic], mask: Mask, axis: int, *, by_hand: bool
 ) -> TissueSample:
     values = hu[mask].astype(np.float64)
-    middle = float(np.median(values)) if by_hand else mode(values)
+    # air is often clipped at -1000: the median bears that
+    middle = float(np.median(values)) if by_hand or name == "air" else typical(values)
     slices = np.nonzero(mask)[axis]
     medians = [np.median(values[slices == k]) for k in np.unique(slices)]
     scatter = float(np.std(medians) / np.sqrt(len(medians))) if len(medians) > 3 else 0.0
@@ -214,15 +224,23 @@ def _measured(
     return TissueSample(name, middle, float(values.std()), sem, values.size)
 
 
-def mode(values: NDArray[np.float64]) -> float:
-    """Most frequent value: the top of a histogram of 1 HU, smoothed by a Gaussian.
+def typical(values: NDArray[np.float64]) -> float:
+    """Robust centre of one tissue: the mode, moved to the mean of what lies around it.
 
-    Its width follows the rule of Silverman (1986, equation 3.31), so that noise has one top.
+    The mode is the top of a histogram of 1 HU, smoothed by a Gaussian whose width follows the rule
+    of Silverman (1986, equation 3.31). Noise moves it, so it is followed by the mean within 1.5
+    standard deviations (from the quartiles) of itself, until that stays.
     """
     low, high = np.percentile(values, [25, 75])
-    spread = min(float(values.std()), (high - low) / 1.34)
-    width = max(0.9 * spread * values.size**-0.2, 1.0)
+    spread = max(float(high - low) / 1.349, 1.0)
+    width = max(0.9 * min(float(values.std()), spread) * values.size**-0.2, 1.0)
     first = np.floor(values.min()) - 0.5
     count = np.bincount((values - first).astype(int))
     smooth = ndimage.gaussian_filter1d(count.astype(np.float64), width, mode="constant")
-    return float(first + 0.5 + int(smooth.argmax()))
+    centre = float(first + 0.5 + int(smooth.argmax()))
+    for _ in range(20):
+        before, near = centre, np.abs(values - centre) <= 1.5 * spread
+        centre = float(values[near].mean())
+        if abs(centre - before) < 0.1:
+            break
+    return centre

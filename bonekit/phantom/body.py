@@ -1,7 +1,4 @@
-"""Everything around the bones: soft tissue, air, calibration rods, table.
-
-HU values are typical adult values at 120 kV.
-"""
+"""Everything around the bones: soft tissue, air, calibration rods, table."""
 
 from __future__ import annotations
 
@@ -9,20 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bonekit.phantom.appearance import Appearance
 from bonekit.phantom.parameters import BodyParameters
 from bonekit.phantom.shapes import Array, Vector, Waves, radial, smoothstep
 
-AIR, FAT, MUSCLE, CARTILAGE, DISC, CANAL = -1000.0, -100.0, 55.0, 60.0, 80.0, 20.0
 PAD, TABLE_SHELL, TABLE_FOAM = -80.0, 150.0, -900.0
 ROD_RADIUS_MM, ROD_DISTANCE_MM, PAD_MM, TABLE_MM = 8.0, 22.0, 22.0, 25.0
-
-# Ash density from K2HPO4-equivalent density (Keyak et al. 1994), g/cm3.
-ASH_PER_K2HPO4, ASH_AT_ZERO = 1.06, 0.0389
-
-
-def rod_ash_g_cm3(k2hpo4_g_cm3: float) -> float:
-    """Ash density that shows the HU of a K2HPO4 solution."""
-    return ASH_PER_K2HPO4 * k2hpo4_g_cm3 + ASH_AT_ZERO
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +27,15 @@ class BodyShape:
         x of the middle of the calibration pad.
     septa : Waves
         Fat runs between muscles where this field is near zero.
-    line : tuple of float, (2,)
-        HU per g/cm3 of ash and HU at zero: what the rods show.
+    shows : Appearance
+        HU of the tissues and the rods.
     """
 
     parameters: BodyParameters
     centre_mm: Vector
     under_mm: float
     septa: Waves
-    line: tuple[float, float]
+    shows: Appearance
 
     @property
     def back_mm(self) -> float:
@@ -73,7 +62,8 @@ class BodyShape:
             1 - smoothstep(depth, self.parameters.fat_mm - 1, self.parameters.fat_mm + 1),
             1 - smoothstep(np.abs(self.septa(p)), 0.03, 0.10),
         )
-        hu = np.where(depth < 0, AIR, MUSCLE + fat * np.float32(FAT - MUSCLE))
+        air, muscle = self.shows.air, self.shows.muscle
+        hu = np.where(depth < 0, air, muscle + fat * np.float32(self.shows.fat - muscle))
         return self._under(p, hu.astype(np.float32))
 
     def _depth(self, p: Array) -> Array:
@@ -93,7 +83,7 @@ class BodyShape:
             hu[pad] = PAD
         for density, x0, y0 in self.rods():
             rod = np.hypot(p[0] - np.float32(x0), p[1] - np.float32(y0)) < ROD_RADIUS_MM
-            hu[rod] = self.line[1] + self.line[0] * rod_ash_g_cm3(density)
+            hu[rod] = self.shows.rods.hu(density)
         if self.parameters.table:
             top = self.lowest_mm - TABLE_MM - self.back_mm
             hu[(y > top) & (y < top + TABLE_MM)] = TABLE_FOAM

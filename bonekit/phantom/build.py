@@ -11,6 +11,7 @@ import numpy as np
 from bonekit.density import DensityImage, DensityKind
 from bonekit.errors import InputError
 from bonekit.image.volume import Image, LabelMap
+from bonekit.phantom.appearance import appearance
 from bonekit.phantom.hip import HipScene, hip_scene
 from bonekit.phantom.parameters import (
     BodyParameters,
@@ -44,10 +45,12 @@ class Phantom:
         "femur_left", "femur_right", or such as "vertebra_L3".
     hu_per_g_cm3, hu_at_zero : float
         ``HU = hu_at_zero + hu_per_g_cm3 * ash density`` holds exactly in bone before blur and
-        noise; for a K2HPO4 rod with the ash density ``1.06 rho + 0.0389`` (Keyak et al. 1994).
+        noise. What rods show: `appearance`.
     truth : mapping
-        Landmarks and axes in the world, exact volumes, lesion, rods, and all parameters;
-        plain numbers, strings and lists that JSON can hold.
+        Landmarks and axes in the world, exact volumes, lesion, rods, and all parameters; with a
+        tube voltage ``hydroxyapatite_line``, the HU that a phantom of hydroxyapatite in water
+        would show (``hu_per_g_cm3``, ``hu_at_zero``). Plain numbers, strings and lists that JSON
+        can hold.
     """
 
     ct: Image
@@ -89,7 +92,7 @@ def femur_phantom(
     femur, body = femur or FemurParameters(), body or BodyParameters()
     scanner = scanner or ScannerParameters()
     texture, grain = _generators(seed)
-    scene = hip_scene(femur, lesion, body, _line(scanner), texture)
+    scene = hip_scene(femur, lesion, body, appearance(scanner), texture)
     given = {"femur": asdict(femur), "body": asdict(body), "seed": seed}
     return _phantom(scene, lesion, scanner, grain, given)
 
@@ -124,7 +127,7 @@ def vertebra_phantom(
     vertebra, body = vertebra or VertebraParameters(), body or SPINE_BODY
     scanner = scanner or ScannerParameters()
     texture, grain = _generators(seed)
-    scene = spine_scene(vertebra, lesion, body, _line(scanner), texture)
+    scene = spine_scene(vertebra, lesion, body, appearance(scanner), texture)
     given = {"vertebra": asdict(vertebra), "body": asdict(body), "seed": seed}
     return _phantom(scene, lesion, scanner, grain, given)
 
@@ -135,10 +138,6 @@ def _generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
         raise InputError(f"seed is {seed}; allowed: 0 and above")
     patient, grain = np.random.SeedSequence(seed).spawn(2)
     return np.random.default_rng(patient), np.random.default_rng(grain)
-
-
-def _line(scanner: ScannerParameters) -> tuple[float, float]:
-    return scanner.hu_per_g_cm3, scanner.hu_at_zero
 
 
 def _phantom(
@@ -153,14 +152,17 @@ def _phantom(
     hu = made.hu + noise(grid, scanner, grain)
     ct = np.clip(np.rint(hu), *HU_LIMITS).astype(np.int16)
     given |= {"lesion": asdict(lesion) if lesion else None, "scanner": asdict(scanner)}
+    shows = appearance(scanner)
     truth = {"bone": scene.bone, **scene.truth(), **_amounts(made), "parameters": given}
+    if shows.apatite is not None:
+        truth["hydroxyapatite_line"] = asdict(shows.apatite)
     return Phantom(
         ct=Image(ct, grid),
         labels=LabelMap(made.region, grid, REGIONS, COLOURS),
         density=DensityImage(made.density, grid, DensityKind.ASH, calibrated=True),
         bone=scene.bone,
-        hu_per_g_cm3=scanner.hu_per_g_cm3,
-        hu_at_zero=scanner.hu_at_zero,
+        hu_per_g_cm3=shows.bone.hu_per_g_cm3,
+        hu_at_zero=shows.bone.hu_at_zero,
         truth=truth,
     )
 

@@ -46,7 +46,7 @@ def write_phantom(phantom: Phantom, folder: str | Path, *, dicom: bool = False) 
     ct = target / ("dicom" if dicom else "ct.nii.gz")
     if dicom:
         scanner = phantom.truth["parameters"]["scanner"]
-        write_dicom(phantom.ct, ct, kernel=scanner["kernel"])
+        write_dicom(phantom.ct, ct, kVp=scanner["kVp"], kernel=scanner["kernel"])
     else:
         write(phantom.ct, ct)
     return ct

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.phantom.body import CARTILAGE, BodyShape
+from bonekit.phantom.appearance import Appearance
+from bonekit.phantom.body import BodyShape
 from bonekit.phantom.bone import OTHER_BONE, Materials, Sphere, enclosing_box, fill, inside
 from bonekit.phantom.femur import FemurShape
 from bonekit.phantom.lesion import LesionShape
@@ -114,7 +115,7 @@ class HipScene:
         p, gap = p[:, near], np.float32(self.pelvis.joint_gap_mm)
         radius = norm(p)
         joint = (radius < self.pelvis.cup_radius_mm) & (self.pelvis.covered(p) < 0)
-        scene.hu[near[joint]] = CARTILAGE
+        scene.hu[near[joint]] = self.body.shows.cartilage
         surface = np.maximum(self.pelvis.surface(p), gap - femur[near])
         bone = surface < 0
         _, density = fill(self.pelvis, p[:, bone], surface[bone])
@@ -158,14 +159,16 @@ def hip_scene(
     femur: FemurParameters,
     lesion: LesionParameters | None,
     body: BodyParameters,
-    line: tuple[float, float],
+    shows: Appearance,
     rng: np.random.Generator,
 ) -> HipScene:
-    """Build the scene of a hip; `line` is HU per g/cm3 of ash and HU at zero."""
+    """Build the scene of a hip."""
     shape = FemurShape(femur, Waves.draw(rng, 3, 9))
     pelvis = PelvisShape(femur.head_radius_mm, femur.joint_gap_mm, Waves.draw(rng, 3, 9))
     # the back is flat under the hip: pad and table lie below the deepest point of the outline
-    trunk = BodyShape(body, (0.0, 0.0, 0.0), float(HEAD_MM[0]) + 10, Waves.draw(rng, 60, 140), line)
+    trunk = BodyShape(
+        body, (0.0, 0.0, 0.0), float(HEAD_MM[0]) + 10, Waves.draw(rng, 60, 140), shows
+    )
     place = None
     if lesion is not None:
         place = LesionShape.place(lesion, shape, shape.sites(), rng)

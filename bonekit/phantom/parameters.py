@@ -295,6 +295,9 @@ class ScannerParameters:
     hu_per_g_cm3, hu_at_zero : float
         The line from ash density to HU. Synthetic: 1.15 g/cm3 shows 1500 HU, 0.25 shows 300 HU,
         pure marrow -30 HU.
+    kVp : float, optional
+        Tube voltage, 70 to 150: every HU then follows from a spectrum and the make-up of the
+        tissues (`appearance`), and `hu_per_g_cm3` and `hu_at_zero` must not be given.
     """
 
     spacing_mm: tuple[float, float, float] = (0.78, 0.78, 1.5)
@@ -308,6 +311,7 @@ class ScannerParameters:
     supersampling: int = 2
     hu_per_g_cm3: float = 1330.0
     hu_at_zero: float = -30.0
+    kVp: float | None = None
 
     def __post_init__(self) -> None:
         check_three("spacing_mm", self.spacing_mm, 0.2, 6)
@@ -326,3 +330,11 @@ class ScannerParameters:
         check_range("supersampling", self.supersampling, 1, 6)
         check_range("hu_per_g_cm3", self.hu_per_g_cm3, 100, 5000)
         check_range("hu_at_zero", self.hu_at_zero, -200, 200)
+        if self.kVp is not None:
+            check_range("kVp", self.kVp, 70, 150)
+            given = (self.hu_per_g_cm3, self.hu_at_zero)
+            if given != (type(self).hu_per_g_cm3, type(self).hu_at_zero):
+                raise InputError(
+                    f"both kVp {self.kVp:g} and a line (hu_per_g_cm3 {given[0]:g}, hu_at_zero "
+                    f"{given[1]:g}) are given; the line follows from kVp: leave one of them out"
+                )

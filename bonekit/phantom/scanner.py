@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonekit.image.volume import Grid
+from bonekit.phantom.appearance import appearance
 from bonekit.phantom.bone import CORTEX, LESION, OTHER_BONE, TRABECULAR, Materials, Sphere
 from bonekit.phantom.parameters import ScannerParameters
 from bonekit.phantom.shapes import Array, rotation
@@ -147,7 +148,8 @@ def _seen(found: Materials, grid: Grid, scanner: ScannerParameters, sub: int) ->
     """HU planes of one slice after the in-plane point spread, (sub, ni, nj)."""
     s = scanner.supersampling
     bone = found.region > 0
-    hu = np.where(bone, scanner.hu_at_zero + scanner.hu_per_g_cm3 * found.density, found.hu)
+    line = appearance(scanner).bone
+    hu = np.where(bone, line.hu_at_zero + line.hu_per_g_cm3 * found.density, found.hu)
     planes = hu.astype(np.float32).reshape(sub, grid.shape[0] * s, grid.shape[1] * s)
     if scanner.kernel == "sharp":  # unsharp masking of a narrower point spread
         fine, wide = (_blur(planes, grid, scanner, scale) for scale in (0.75, 1.6))

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.phantom.body import CANAL, DISC, BodyShape
+from bonekit.phantom.appearance import Appearance
+from bonekit.phantom.body import BodyShape
 from bonekit.phantom.bone import OTHER_BONE, Materials, Sphere, enclosing_box, fill, inside
 from bonekit.phantom.hip import rods_truth
 from bonekit.phantom.lesion import LesionShape
@@ -88,8 +89,8 @@ class SpineScene:
 
     def _paint_soft(self, scene: Materials, p: Array) -> None:
         """Draw discs and the spinal canal; bone is painted over them."""
-        scene.hu[self.vertebra.column(p, 0.0) < -0.5] = DISC
-        scene.hu[self.vertebra.canal(p) < 0] = CANAL
+        scene.hu[self.vertebra.column(p, 0.0) < -0.5] = self.body.shows.disc
+        scene.hu[self.vertebra.canal(p) < 0] = self.body.shows.canal
 
     def _paint_neighbour(self, scene: Materials, p: Array, target: Array) -> None:
         """Draw the vertebra seen in its own frame, nowhere nearer to the target than the gap."""
@@ -119,15 +120,15 @@ def spine_scene(
     vertebra: VertebraParameters,
     lesion: LesionParameters | None,
     body: BodyParameters,
-    line: tuple[float, float],
+    shows: Appearance,
     rng: np.random.Generator,
 ) -> SpineScene:
-    """Build the scene of a vertebra; `line` is HU per g/cm3 of ash and HU at zero."""
+    """Build the scene of a vertebra."""
     shape = VertebraShape(vertebra, Waves.draw(rng, 3, 9))
     # the spinous tip lies a finger's breadth (typical: 25 mm) under the skin of the back
     tip = shape.landmarks()["spinous_tip_mm"][1] + 25.0
     trunk = BodyShape(
-        body, (0.0, float(tip) - body.half_depth_mm, 0.0), 0.0, Waves.draw(rng, 60, 140), line
+        body, (0.0, float(tip) - body.half_depth_mm, 0.0), 0.0, Waves.draw(rng, 60, 140), shows
     )
     place = None
     if lesion is not None:

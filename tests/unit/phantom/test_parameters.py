@@ -19,6 +19,7 @@ from bonekit.phantom import (
     random_vertebra,
     vertebra_phantom,
 )
+from bonekit.phantom.appearance import appearance
 from bonekit.phantom.hip import hip_scene
 from bonekit.phantom.spine import SPINE_BODY, spine_scene
 
@@ -63,13 +64,13 @@ def test_a_lesion_outside_the_bone_is_refused() -> None:
 
 
 def test_drawn_parameters_are_allowed_and_differ() -> None:
-    rng, line = np.random.default_rng(5), (1330.0, -30.0)
+    rng, shows = np.random.default_rng(5), appearance(ScannerParameters())
     femurs = [random_femur(rng) for _ in range(150)]
     vertebrae = [random_vertebra(rng) for _ in range(150)]
     for femur, vertebra in zip(femurs, vertebrae, strict=True):
         random_scanner(rng)
-        hip_scene(femur, random_lesion(rng), BodyParameters(), line, rng)
-        spine_scene(vertebra, random_lesion(rng, VERTEBRA_SITES), SPINE_BODY, line, rng)
+        hip_scene(femur, random_lesion(rng), BodyParameters(), shows, rng)
+        spine_scene(vertebra, random_lesion(rng, VERTEBRA_SITES), SPINE_BODY, shows, rng)
     assert len({femur.head_radius_mm for femur in femurs}) == 150
     assert {femur.side for femur in femurs} == {"left", "right"}
     assert random_femur(np.random.default_rng(7)) == random_femur(np.random.default_rng(7))
