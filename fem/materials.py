@@ -31,15 +31,15 @@ class Elasticity:
         Elements outside the densities that the law was measured on; None where those are not
         known.
     mapping : str
-        "density": the law at the mean density of the element, which is what is counted;
-        "modulus": the mean of the law over the element, which is counted if any point of it is.
+        What of an element the law was given, see `bonekit.fem.mapping`. Of "density" and
+        "centroid" that one density is counted, of "modulus" and "nodal" the element if any point is.
     """
 
     E_MPa: Float
     n_floor: int
     n_ceiling: int
     n_extrapolated: int | None = None
-    mapping: Literal["density", "modulus"] = "density"
+    mapping: Literal["modulus", "density", "centroid", "nodal"] = "density"
 
 
 def elasticity(density: Float, kind: DensityKind, law: Law) -> Elasticity:

@@ -179,7 +179,7 @@ def test_a_constant_clamps_nothing() -> None:
 
 @pytest.mark.parametrize("E_MPa", [0.0, -1.0, np.nan, np.inf])
 def test_a_fixed_modulus_is_positive(E_MPa: float) -> None:
-    with pytest.raises(InputError, match="must be positive.* take the treatment void"):
+    with pytest.raises(InputError, match=r"must be positive.* take the treatment void"):
         fixed_modulus(E_MPa)
 
 
