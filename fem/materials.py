@@ -32,7 +32,7 @@ class Elasticity:
         known.
     mapping : str
         What of an element the law was given, see `bonekit.fem.mapping`. Of "density" and
-        "centroid" that one density is counted, of "modulus" and "nodal" the element if any point is.
+        "centroid" that one density is counted, of "modulus" and "nodal" the element if any is.
     """
 
     E_MPa: Float
