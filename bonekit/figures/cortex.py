@@ -76,7 +76,7 @@ def cortex_figure(density: DensityImage, labels: LabelMap, cortex: CorticalMap) 
     _bar(figure, colours)
     legend(figure, [("not measured", UNKNOWN)])
     _spread(_plot(figure, 30), cortex, colours)
-    _profile(_plot(figure, 284), density, labels, cortex)
+    _profile(_plot(figure, 272), density, labels, cortex)
     note(figure, _numbers(cortex))
     return png(figure)
 
@@ -93,7 +93,8 @@ def _outside(labels: LabelMap) -> Shell:
     """Surface of the bone in the world, as triangles: quads whose last two corners are one."""
     index = np.argwhere(bone_mask(labels))
     near = labels.crop(index.min(axis=0) - 3, index.max(axis=0) + 4)
-    field = np.pad(signed_distance(bone_mask(near), near.grid), 1, constant_values=-1.0)
+    field = signed_distance(bone_mask(near), near.grid)
+    field = np.pad(field, 1, constant_values=-float(field.max()))  # closes a bone that is cut
     smooth = ndi.gaussian_filter(field, 1.0 / near.spacing_mm)
     fine = ndi.zoom(smooth, near.spacing_mm / STEP_MM, order=1, grid_mode=False)
     scale = (np.array(field.shape) - 1) / (np.array(fine.shape) - 1)
@@ -116,7 +117,7 @@ def _tint(outer: Shell, cortex: CorticalMap, colours: ScalarMappable) -> Float:
     known = cortex.ok[nearest]
     count = min(4, int(cortex.ok.sum()))
     tree = cKDTree(cortex.points_mm[cortex.ok])
-    far, near = tree.query(middle[known], [*range(1, count + 1)])
+    far, near = map(np.asarray, tree.query(middle[known], [*range(1, count + 1)]))
     weight = 1 / (far + 0.5)
     mean = (weight * cortex.thickness_mm[cortex.ok][near]).sum(axis=1) / weight.sum(axis=1)
     tint[known] = colours.to_rgba(mean)[:, :3]
@@ -125,7 +126,7 @@ def _tint(outer: Shell, cortex: CorticalMap, colours: ScalarMappable) -> Float:
 
 
 def _plot(figure: Figure, top: float) -> Axes:
-    axes = panel(figure, 622, top, 362, 150)
+    axes = panel(figure, 622, top, 362, 168)
     axes.set_axis_on()
     axes.tick_params(labelsize=7, labelcolor=INK, labelfontfamily=FONT, length=2.5, width=0.6)
     for side in ("top", "right"):
@@ -151,7 +152,7 @@ def _spread(axes: Axes, cortex: CorticalMap, colours: ScalarMappable) -> None:
     """Draw how many points have which thickness."""
     thickness = cortex.thickness_mm[cortex.ok]
     edges = np.linspace(0.0, colours.norm.vmax or 1.0, 41)
-    _, _, bars = axes.hist(np.minimum(thickness, edges[-1] - 1e-6), edges)
+    _, _, bars = axes.hist(np.minimum(thickness, edges[-1] - 1e-6), edges.tolist())
     for patch, middle in zip(cast(Any, bars), (edges[1:] + edges[:-1]) / 2, strict=True):
         patch.set_facecolor(colours.to_rgba(middle))
         patch.set_edgecolor("#00000040")
@@ -163,7 +164,10 @@ def _spread(axes: Axes, cortex: CorticalMap, colours: ScalarMappable) -> None:
         (4, 0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
-        **{"fontsize": 7, "color": MUTED, "fontfamily": FONT, "va": "top"},
+        fontsize=7,
+        color=MUTED,
+        fontfamily=FONT,
+        va="top",
     )
     axes.set_xlim(0, edges[-1])
     _label(axes, "Cortical thickness, mm", "Points of the surface")
@@ -184,8 +188,8 @@ def _profile(axes: Axes, density: DensityImage, labels: LabelMap, cortex: Cortic
     x0, t, y0, y1, y2 = here[0, : len(NAMES) - 1]
     surface = Surface(cortex.points_mm[[point]], cortex.normals[[point]])
     seen = sample(density, labels, surface, cortex.slice_mm)
-    use = (seen.weight[0] > 0) & (np.abs(seen.depth_mm[0] - x0 - t / 2) < t / 2 + 4)
-    x = np.linspace(x0 - 4, x0 + t + 4, 300)
+    use = (seen.weight[0] > 0) & (seen.depth_mm[0] > x0 - 4) & (seen.depth_mm[0] < x0 + t + 8)
+    x = np.linspace(x0 - 4, x0 + t + 8, 400)
     along = type(seen)(x[None], x[None], x[None], seen.in_plane, seen.along, seen.slice_mm)
     steps = np.where(x < x0, y0, np.where(x < x0 + t, y1, y2))
     axes.fill_between(x, y0, steps, color=LAYER, alpha=0.14, lw=0)
