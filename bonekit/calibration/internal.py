@@ -201,7 +201,8 @@ def internal_calibration(
         raise CalibrationError(
             f"the scan shows no {' and no '.join(missing)} to calibrate on (found: {found}). "
             f"Needed are {', '.join(NEEDED)}, the last as at least 500 mm3 of a cortex of 3 voxels "
-            "or more. Mark the missing tissue in a mask, calibrate on rods, or give the line in the case file"
+            "or more. Mark the missing tissue in a mask, calibrate on rods, or give the line in "
+            "the case file"
         )
     return fit_tissues(tuple(samples.values()), kind, kVp=kVp)
 

@@ -1,8 +1,9 @@
 """What the scanner shows of each tissue: fixed typical HU, or those of a tube voltage.
 
 With a tube voltage, HU are averages over a whole spectrum, and tissues are mixtures of their own
-(lipid, protein, water, mineral), so that a calibration which assumes one photon energy and
-tabulated tissues is not tested on its own assumptions.
+(lipid, protein, water, mineral), so that a calibration on tabulated tissues at one photon energy is
+not tested on its own assumptions. The spectrum is the same everywhere: bone and fat do not shade
+each other (no cupping, no streaks).
 """
 
 from __future__ import annotations
