@@ -22,8 +22,10 @@ def say(result: Result, folder: Path) -> None:
         if remark.severity != "note":
             print(f"{remark.severity}: {remark.message}", file=sys.stderr)
     synthetic = " (synthetic phantom)" if result.synthetic else ""
+    error = result.strength_error
+    interval = "" if error is None else f" ({error.low_N / 1000:.2f} to {error.high_N / 1000:.2f})"
     print(
-        f"{result.bone}{synthetic}: strength {result.strength_N / 1000:.2f} kN, stiffness "
+        f"{result.bone}{synthetic}: strength {result.strength_N / 1000:.2f} kN{interval}, stiffness "
         f"{result.stiffness_N_mm / 1000:.2f} kN/mm, {result.load_case.name.replace('_', ' ')}"
     )
     print(f"report: {folder / 'report.html'}")
@@ -61,7 +63,7 @@ def bar() -> Iterator[Progress]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:>8}"),
+        TextColumn("{task.description:>11}"),
         BarColumn(),
         TextColumn("{task.fields[text]}"),
         TimeElapsedColumn(),

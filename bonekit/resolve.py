@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 from bonekit.case import Case
 from bonekit.case.calibration import LineSettings
-from bonekit.case.material import LawSettings
+from bonekit.case.material import LawSettings, TreatmentSettings
 from bonekit.density import Calibration, DensityKind
 from bonekit.errors import CalibrationError, InputError
-from bonekit.fem.materials import LAWS, Law, Power
+from bonekit.fem.catalogue import LAWS
+from bonekit.fem.laws import Law, Power, fixed_modulus
+from bonekit.fem.tissue import VOID, LesionPolicy, Tissue, Treatment
+from bonekit.lesions import LesionKind
 
 
 def line_of(given: LineSettings) -> Calibration:
@@ -45,9 +48,35 @@ def laws_of(case: Case) -> Mapping[str, Law]:
     return laws
 
 
-def law_of(case: Case) -> Law:
-    """Return the density-modulus law of the bone."""
-    return _named(laws_of(case), case.material.law)
+def tissue_of(case: Case) -> Tissue:
+    """Return the laws of the bone's regions and what its lesions are made of.
+
+    Raises
+    ------
+    InputError
+        If a law is unknown, or one of the case is not a law.
+    """
+    laws, given = laws_of(case), case.material
+    kinds: dict[LesionKind, TreatmentSettings | None] = {
+        "lytic": given.lesions.lytic,
+        "blastic": given.lesions.blastic,
+        "mixed": given.lesions.mixed,
+    }
+    policy = LesionPolicy(
+        _treatment(given.lesions.default, laws),
+        {kind: _treatment(entry, laws) for kind, entry in kinds.items() if entry is not None},
+        {number: _treatment(entry, laws) for number, entry in given.lesions.each.items()},
+    )
+    regions: dict[str, Law] = {region: _named(laws, name) for region, name in given.regions.items()}
+    return Tissue(_named(laws, given.law), regions, policy)
+
+
+def _treatment(given: TreatmentSettings, laws: Mapping[str, Law]) -> Treatment:
+    if given.treatment == "void":
+        return VOID
+    if given.law is not None:
+        return _named(laws, given.law)
+    return "density" if given.E_MPa is None else fixed_modulus(given.E_MPa)
 
 
 def _named(laws: Mapping[str, Law], name: str) -> Law:

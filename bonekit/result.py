@@ -33,14 +33,48 @@ class Method(_Part):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
+class CalibrationSample(_Part):
+    """A rod or a tissue that the line was measured on."""
+
+    name: str
+    mean_HU: float
+    sem_HU: float = Field(description="standard error of the mean")
+    residual_g_cm3: float = Field(description="measured by the line minus known")
+
+
 class CalibrationResult(_Part):
     """The line from HU to density that was used."""
 
     calibrated: bool
+    method: Literal["default", "line", "rods", "internal"]
     slope_g_cm3_per_HU: float
     intercept_g_cm3: float
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None = Field(
+        description="of slope and intercept"
+    )
     kind: str
     source: str
+    range_HU: tuple[float, float] | None = Field(description="HU that the line was measured at")
+    kVp: float | None
+    kernel: str | None
+    evidence: dict[str, Any] = Field(description="figures of the fit; unit in the name")
+    samples: tuple[CalibrationSample, ...]
+    n_bone_voxels: int
+    n_below_range: int | None = Field(description="bone voxels darker than range_HU")
+    n_above_range: int | None = Field(description="bone voxels brighter than range_HU")
+    ash_error_g_cm3: float | None = Field(
+        description="standard error of the bone's mean ash density"
+    )
+
+
+class StrengthErrorResult(_Part):
+    """How far the strength may be off, as far as that is known."""
+
+    rests_on: Literal["calibration"] = "calibration"
+    standard_error_N: float
+    low_N: float = Field(description="95 % of strengths lie between low_N and high_N")
+    high_N: float
+    strengths_N: tuple[float, ...] = Field(description="with lines one and a half errors away")
 
 
 class MeshResult(_Part):
@@ -54,26 +88,72 @@ class MeshResult(_Part):
     region_volume_ml: dict[str, float]
 
 
+class TissueResult(_Part):
+    """Elements that share a law."""
+
+    region: str
+    law: str
+    treatment: Literal["density", "law", "fixed", "void"] = Field(
+        description="density: as healthy bone; the others are of lesions"
+    )
+    n_elements: int
+    n_floor: int = Field(description="elements raised to the law's lower density limit")
+    n_ceiling: int = Field(description="elements lowered to the law's upper density limit")
+    n_extrapolated: int | None = Field(
+        description="elements outside the densities the law was measured on, where those are known"
+    )
+
+
+class LesionResult(_Part):
+    """One lesion."""
+
+    number: int
+    kind: Literal["lytic", "blastic", "mixed"]
+    volume_ml: float
+    centre_mm: tuple[float, float, float] = Field(description="world LPS")
+    ash_density_g_cm3: float
+    healthy_g_cm3: float | None = Field(description="ash density of the healthy bone around it")
+
+
+class MineralRegion(_Part):
+    """Ash in one region, in the mask and on the mesh."""
+
+    mask_g: float
+    mesh_g: float
+    mask_density_g_cm3: float
+    mesh_density_g_cm3: float
+
+
+class MineralResult(_Part):
+    """Ash mass on its way from the image to the mesh, of the part of the bone that was meshed."""
+
+    image_g: float = Field(description="in the segmented voxels and spilled around them by blur")
+    mask_g: float = Field(description="in the segmented voxels")
+    mesh_g: float
+    regions: dict[str, MineralRegion]
+
+
 class MaterialResult(_Part):
     """Density and modulus over the elements."""
 
     law: Method
-    mapping: Literal["density", "modulus"] = Field(
-        default="density",
-        description="the law at the mean density of each element, or its mean over each element; "
-        "with the latter n_floor, n_ceiling and n_extrapolated count elements with any such point",
+    other_laws: tuple[Method, ...] = Field(description="of regions and lesions")
+    tissues: tuple[TissueResult, ...]
+    mapping: Literal["modulus", "density", "centroid", "nodal"] = Field(
+        description="modulus: mean of the law over each element; density: law at its mean density; "
+        "centroid: at its middle; nodal: mean of the law at its corners. Elements are counted as "
+        "clamped or extrapolated if any density that the law got is"
     )
+    cortex: dict[str, Any] = Field(description="correction of the cortex for partial volume")
     nu: float
     ash_density_g_cm3: dict[str, float] = Field(description="min, mean, max over the elements")
     E_MPa: dict[str, float] = Field(description="min, mean, max over the elements")
-    n_floor: int = Field(description="elements raised to the law's lower density limit")
-    n_ceiling: int = Field(description="elements lowered to the law's upper density limit")
+    n_floor: int = Field(description="elements raised to a law's lower density limit")
+    n_ceiling: int = Field(description="elements lowered to a law's upper density limit")
     n_extrapolated: int | None = Field(
-        default=None,
-        description="elements outside the densities the law was measured on, where those are known",
+        description="elements outside the densities a law was measured on, where those are known"
     )
-    bone_mineral_g: float = Field(description="ash mass on the mesh")
-    bone_mineral_in_mask_g: float = Field(description="ash mass in the segmented voxels")
+    mineral: MineralResult
 
 
 class Balance(_Part):
@@ -110,6 +190,9 @@ class Result(_Part):
     bone: str
     synthetic: bool = Field(description="the input says that it is a phantom made by bonekit")
     strength_N: float
+    strength_error: StrengthErrorResult | None = Field(
+        description="None: not asked for, or the error of the calibration is not known"
+    )
     criterion: Method
     load_case: Method
     stiffness_N_mm: float
@@ -117,6 +200,7 @@ class Result(_Part):
     reaction_N: dict[str, tuple[float, float, float]] = Field(description="world LPS axes")
     calibration: CalibrationResult
     material: MaterialResult
+    lesions: tuple[LesionResult, ...]
     mesh: MeshResult
     balance: Balance
     segmentation_method: str

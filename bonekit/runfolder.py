@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +58,14 @@ class RunFolder:
         that are not those of a run.
     """
 
-    def __init__(self, path: str | Path, files: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        files: Mapping[str, Sequence[str]],
+        optional: Collection[str] = (),
+    ) -> None:
         self.path = Path(path)
-        self.files = files
+        self.files, self.optional = files, optional
         self.done: dict[str, Done] = {}
         names = ["case.json", *(name for part in files.values() for name in part)]
         foreign = [name for name in names if (self.path / name).exists()]
@@ -97,7 +102,11 @@ class RunFolder:
         self._forget()
         with measured() as cost:
             work()
-        made = {file: digest_of_file(self.path / file) for file in self.files[name]}
+        made = {
+            file: digest_of_file(self.path / file)
+            for file in self.files[name]
+            if file not in self.optional or (self.path / file).is_file()
+        }
         done = Done(name, key, made, cost.seconds, cost.peak_MB)
         record = {k: v for k, v in vars(done).items() if k != "reused"}
         write_json(self.path / "stages" / f"{name}.json", record)

@@ -70,8 +70,8 @@ def load_segmentation(folder: Path) -> tuple[Segmentation, Grid]:
     return segmentation, field
 
 
-def save_mesh(path: Path, mesh: VoxelMesh, ash_density: Float) -> None:
-    """Write a voxel mesh with the ash density of its elements as .npz."""
+def save_mesh(path: Path, mesh: VoxelMesh) -> None:
+    """Write a voxel mesh as .npz."""
     with replacing(path) as temporary:
         np.savez_compressed(
             temporary,
@@ -79,17 +79,15 @@ def save_mesh(path: Path, mesh: VoxelMesh, ash_density: Float) -> None:
             affine=mesh.grid.affine,
             values=np.array(list(mesh.names), dtype=np.int64),
             names=np.array(list(mesh.names.values()), dtype=np.str_),
-            ash_density_g_cm3=ash_density,
         )
 
 
-def load_mesh(path: Path) -> tuple[VoxelMesh, Float]:
+def load_mesh(path: Path) -> VoxelMesh:
     """Read what `save_mesh` wrote."""
     with np.load(path, allow_pickle=False) as file:
         names = dict(zip(file["values"].tolist(), file["names"].tolist(), strict=True))
         region = file["region"]
-        mesh = VoxelMesh(region, Grid(region.shape, file["affine"]), names)
-        return mesh, file["ash_density_g_cm3"]
+        return VoxelMesh(region, Grid(region.shape, file["affine"]), names)
 
 
 def save_solution(path: Path, solution: Solution) -> None:

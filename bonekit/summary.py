@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,59 +13,37 @@ from numpy.typing import NDArray
 
 import bonekit
 from bonekit.anatomy.femur import FemurAnatomy
-from bonekit.density import Calibration, DensityImage, DensityKind, conversion
+from bonekit.density import DensityKind, conversion, outside_range
 from bonekit.fem.fields import principal_strains
-from bonekit.fem.model import Solution
-from bonekit.fem.simulation import Problem, judge
-from bonekit.fem.strength import Strength
+from bonekit.fem.laws import Law
 from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview, strain_map
-from bonekit.image.volume import Image, LabelMap
+from bonekit.finished import Finished
 from bonekit.meshing.interchange import write_mesh
+from bonekit.mineral import mineral
+from bonekit.remarks import remarks
 from bonekit.report import bone_name
 from bonekit.result import (
     Balance,
     CalibrationResult,
+    CalibrationSample,
     InputRecord,
+    LesionResult,
     MaterialResult,
     MeshResult,
     Method,
-    Remark,
+    MineralRegion,
+    MineralResult,
     Result,
     StageRecord,
+    StrengthErrorResult,
+    TissueResult,
 )
 from bonekit.runfolder import Cost, Done
 from bonekit.segmentation.base import Segmentation
 
 Float = NDArray[np.float64]
 
-STIFFEST_MPA = 30_000.0  # bone tissue itself has about 20 GPa (Bayraktar et al. 2004)
 LIBRARIES = ("numpy", "scipy", "scikit-image", "SimpleITK", "torch", "pyvista", "vtk")
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """Everything a run found out, before it is put into words."""
-
-    ct: Image
-    density: DensityImage
-    segmentation: Segmentation
-    ash_density: Float
-    problem: Problem
-    solution: Solution
-    calibration: Calibration
-    scan: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    synthetic: bool
-
-    @cached_property
-    def strength(self) -> Strength:
-        """The answer."""
-        return judge(self.problem, self.solution)
-
-    @cached_property
-    def labels(self) -> LabelMap:
-        """Labels on the grid of the cropped CT."""
-        return self.segmentation.labels.resample(self.ct.grid)
 
 
 def versions() -> dict[str, str]:
@@ -147,7 +123,7 @@ def write_fields(finished: Finished, path: Path) -> None:
 def summarise(finished: Finished, done: Sequence[Done], drawing: Cost) -> Result:
     """Put a run into the form of result.json."""
     strength, load = finished.strength, finished.problem.load
-    solution, segmentation = finished.solution, finished.segmentation
+    solution, segmentation, error = finished.solution, finished.segmentation, finished.error
     stages = [
         StageRecord(
             name=d.name, seconds=d.seconds, peak_memory_MB=d.peak_memory_MB, reused=d.reused
@@ -164,6 +140,7 @@ def summarise(finished: Finished, done: Sequence[Done], drawing: Cost) -> Result
         bone=segmentation.bone,
         synthetic=finished.synthetic,
         strength_N=strength.strength_N,
+        strength_error=None if error is None else StrengthErrorResult(**error),
         criterion=Method(
             name=strength.name,
             description=strength.description,
@@ -179,8 +156,9 @@ def summarise(finished: Finished, done: Sequence[Done], drawing: Cost) -> Result
         stiffness_N_mm=strength.stiffness_N_mm,
         applied_force_N=strength.applied_N,
         reaction_N=_world_reactions(finished),
-        calibration=_calibration(finished.calibration),
+        calibration=_calibration(finished),
         material=_material(finished),
+        lesions=_lesions(finished),
         mesh=_mesh(finished),
         balance=Balance(
             residual=solution.residual,
@@ -190,7 +168,7 @@ def summarise(finished: Finished, done: Sequence[Done], drawing: Cost) -> Result
         ),
         segmentation_method=segmentation.method,
         measures=dict(segmentation.measures),
-        remarks=_remarks(finished),
+        remarks=remarks(finished),
         scan=dict(finished.scan),
         inputs=tuple(InputRecord(role=r, sha256=h) for r, h in finished.inputs.items()),
         stages=tuple(stages),
@@ -207,63 +185,101 @@ def _world_reactions(finished: Finished) -> dict[str, tuple[float, float, float]
     return reactions
 
 
-def _calibration(calibration: Calibration) -> CalibrationResult:
+def _calibration(finished: Finished) -> CalibrationResult:
+    line, told = finished.calibration, finished.calibrating
+    hu = finished.bone_hu
+    below, above = outside_range(hu, line) or (None, None)
+    error = None
+    if line.covariance is not None:
+        mean = np.array(hu.mean(dtype=np.float64))
+        error = float(line.standard_error(mean)) * finished.to_ash.slope
     return CalibrationResult(
-        calibrated=calibration.calibrated,
-        slope_g_cm3_per_HU=calibration.slope,
-        intercept_g_cm3=calibration.intercept,
-        kind=str(calibration.kind),
-        source=calibration.source,
+        calibrated=line.calibrated,
+        method=told["method"],
+        slope_g_cm3_per_HU=line.slope,
+        intercept_g_cm3=line.intercept,
+        covariance=line.covariance,
+        kind=str(line.kind),
+        source=line.source,
+        range_HU=line.range_HU,
+        kVp=line.kVp,
+        kernel=line.kernel,
+        evidence=dict(told["evidence"]),
+        samples=tuple(CalibrationSample(**sample) for sample in told["samples"]),
+        n_bone_voxels=hu.size,
+        n_below_range=below,
+        n_above_range=above,
+        ash_error_g_cm3=error,
     )
 
 
 def _material(finished: Finished) -> MaterialResult:
     problem = finished.problem
-    law, mesh = problem.law, problem.model.mesh
-    on_mesh = float(finished.ash_density.sum()) * mesh.grid.voxel_mm3 / 1000.0
+    elastic = problem.assigned.elastic
+    laws = {part.law.name: part.law for part in problem.assigned.parts}
+    others = [law for name, law in laws.items() if name != problem.tissue.law.name]
     return MaterialResult(
-        law=Method(
-            name=law.name,
-            description=law.description,
-            source=law.source,
-            parameters=_law_parameters(finished),
+        law=_law(problem.tissue.law, finished),
+        other_laws=tuple(_law(law, finished) for law in others),
+        tissues=tuple(
+            TissueResult(region=count.name, **{k: v for k, v in vars(count).items() if k != "name"})
+            for count in problem.assigned.counts
         ),
-        mapping=problem.elastic.mapping,
+        mapping=elastic.mapping,
+        cortex=dict(finished.cortex),
         nu=problem.model.nu,
         ash_density_g_cm3=_spread(finished.ash_density),
         E_MPa=_spread(problem.model.E_MPa),
-        n_floor=problem.elastic.n_floor,
-        n_ceiling=problem.elastic.n_ceiling,
-        n_extrapolated=problem.elastic.n_extrapolated,
-        bone_mineral_g=on_mesh,
-        bone_mineral_in_mask_g=_mineral_in_mask(finished),
+        n_floor=elastic.n_floor,
+        n_ceiling=elastic.n_ceiling,
+        n_extrapolated=elastic.n_extrapolated,
+        mineral=_mineral(finished),
     )
 
 
-def _law_parameters(finished: Finished) -> dict[str, Any]:
-    law = finished.problem.law
-    found: dict[str, Any] = {"site": law.site, "low_g_cm3": law.low, "high_g_cm3": law.high}
+def _law(law: Law, finished: Finished) -> Method:
+    found: dict[str, Any] = {"site": law.site}
+    if not law.constant:
+        found |= {"low_g_cm3": law.low, "high_g_cm3": law.high}
     if law.valid is not None:
         found["valid_from_g_cm3"], found["valid_to_g_cm3"] = law.valid
-    lines = (
-        conversion(finished.calibration.kind, DensityKind.ASH),
-        finished.problem.conversion,
-    )
+    lines = (finished.to_ash, conversion(DensityKind.ASH, law.kind))
     steps = [line.description for line in lines if line.given is not line.wanted]
-    if steps:
+    if steps and not law.constant:
         found["conversion"] = "; ".join(steps)
-    return found
+    return Method(name=law.name, description=law.description, source=law.source, parameters=found)
 
 
-def _mineral_in_mask(finished: Finished) -> float:
-    """Ash mass of the voxels whose centre lies in the part of the bone that was meshed."""
-    inside = np.argwhere(finished.labels.mask("cortex", "trabecular", "lesion"))
-    anatomy = finished.segmentation.anatomy
-    if isinstance(anatomy, FemurAnatomy):
-        height = anatomy.height_mm(finished.ct.grid.world(inside))
-        inside = inside[height >= anatomy.distal_mm]
-    total = float(finished.density.array[tuple(inside.T)].sum(dtype=np.float64))
-    return total * finished.density.grid.voxel_mm3 / 1000.0
+def _mineral(finished: Finished) -> MineralResult:
+    found = mineral(
+        finished.density, finished.segmentation, finished.problem.model.mesh, finished.ash_density
+    )
+    regions = {
+        name: MineralRegion(
+            mask_g=found.mask[name].mass_g,
+            mesh_g=found.mesh[name].mass_g,
+            mask_density_g_cm3=found.mask[name].density_g_cm3,
+            mesh_density_g_cm3=found.mesh[name].density_g_cm3,
+        )
+        for name in found.mask
+    }
+    return MineralResult(
+        image_g=found.image_g, mask_g=found.mask_g, mesh_g=found.mesh_g, regions=regions
+    )
+
+
+def _lesions(finished: Finished) -> tuple[LesionResult, ...]:
+    return tuple(
+        LesionResult(
+            number=lesion.number,
+            kind=lesion.kind,
+            volume_ml=lesion.volume_ml,
+            centre_mm=lesion.centre_mm,
+            ash_density_g_cm3=lesion.ash_g_cm3,
+            healthy_g_cm3=lesion.healthy_g_cm3,
+        )
+        for lesion in finished.problem.lesions
+    )
 
 
 def _mesh(finished: Finished) -> MeshResult:
@@ -278,40 +294,6 @@ def _mesh(finished: Finished) -> MeshResult:
         label_volume_ml=float(finished.segmentation.bone_mask.sum()) * labels.grid.voxel_mm3 / 1e3,
         region_volume_ml={name: float(count[v] * cube_ml) for v, name in mesh.names.items()},
     )
-
-
-def _remarks(finished: Finished) -> tuple[Remark, ...]:
-    """List the findings of all stages, the worst first."""
-    found = [
-        Remark(severity=f.severity, code=f.code, message=f.message)
-        for f in finished.segmentation.findings
-    ]
-    if not finished.calibration.calibrated:
-        text = (
-            "the density is not calibrated: a default line from HU to density was used. "
-            "Scanners differ by 20 % and the calibration moves the strength by more"
-        )
-        found.append(Remark(severity="warning", code="uncalibrated", message=text))
-    clamped = finished.problem.elastic.n_floor + finished.problem.elastic.n_ceiling
-    if clamped:
-        text = f"{clamped} elements had a density outside the range of the law and were clamped"
-        found.append(Remark(severity="note", code="clamped", message=text))
-    if finished.problem.elastic.n_extrapolated:
-        text = (
-            f"{finished.problem.elastic.n_extrapolated} elements had a density outside "
-            "what the law was measured on; the law was extrapolated there"
-        )
-        found.append(Remark(severity="note", code="extrapolated", message=text))
-    too_stiff = int(np.count_nonzero(finished.problem.model.E_MPa > STIFFEST_MPA))
-    if too_stiff:
-        text = (
-            f"{too_stiff} elements are stiffer than any bone tissue ({STIFFEST_MPA / 1000:.0f} "
-            f"GPa): law {finished.problem.law.name} was measured on "
-            f"{finished.problem.law.site} and may not hold for this bone"
-        )
-        found.append(Remark(severity="warning", code="too-stiff", message=text))
-    order = {"error": 0, "warning": 1, "note": 2}
-    return tuple(sorted(found, key=lambda r: order[r.severity]))
 
 
 def _spread(values: Float) -> dict[str, float]:

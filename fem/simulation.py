@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bonekit.anatomy.femur import FemurAnatomy
-from bonekit.density import Conversion, DensityImage, DensityKind, conversion
+from bonekit.density import DensityImage, DensityKind
+from bonekit.fem.catalogue import LAWS
 from bonekit.fem.cg import Progress
 from bonekit.fem.loadcases import LoadCase, endplate_compression, single_leg_stance
-from bonekit.fem.mapping import element_modulus
-from bonekit.fem.materials import LAWS, Elasticity, Law, elasticity
+from bonekit.fem.mapping import Mapping
 from bonekit.fem.model import Model, Solution
 from bonekit.fem.solve import solve
 from bonekit.fem.strength import Strength, stiffness_at_strain, strain_limit
+from bonekit.fem.tissue import Assigned, Tissue, assign, of_image, partition
 from bonekit.image.volume import Grid
+from bonekit.lesions import Lesion, find_lesions, lesion_map, numbers_at
 from bonekit.meshing.bone import bone_of
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.segmentation.base import Segmentation
 
-Float = NDArray[np.float64]
+TISSUE = Tissue(LAWS["keyak_2005"])
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A bone ready to be solved: model, load case, and how the moduli came about.
-
-    `conversion` is the line from ash density to the density that the law asks for.
-    """
+    """A bone ready to be solved: model, load case, and how the moduli came about."""
 
     model: Model
     load: LoadCase
-    elastic: Elasticity
-    law: Law
-    conversion: Conversion
+    tissue: Tissue
+    assigned: Assigned
+    lesions: tuple[Lesion, ...]
 
 
 def set_up(
     mesh: VoxelMesh,
-    ash_density: Float,
+    ash: DensityImage,
     segmentation: Segmentation,
     *,
-    law: Law = LAWS["keyak_2005"],
+    tissue: Tissue = TISSUE,
+    mapping: Mapping = "modulus",
+    lesions: Sequence[Lesion] | None = None,
     nu: float = 0.3,
-    density: DensityImage | None = None,
     field: Grid | None = None,
     adduction_deg: float = 8.0,
     cap_deg: float = 40.0,
@@ -62,38 +60,46 @@ def set_up(
     ----------
     mesh : VoxelMesh
         Of `bone_mesh`.
-    ash_density : ndarray of float, (n_elements,)
-        g/cm3.
+    ash : DensityImage
+        Ash density.
     segmentation : Segmentation
-    law : Law
-        Gets the kind of density it asks for, see `bonekit.density.conversion`.
+    tissue : Tissue
+        Laws of the regions, and what lesions are made of.
+    mapping : {"modulus", "density", "centroid", "nodal"}
+        See `bonekit.fem.mapping`.
+    lesions : sequence of Lesion, optional
+        By default those that `find_lesions` finds in the label map.
     nu : float
-    density : DensityImage, optional
-        Ash density. If given, the modulus is integrated over each element, see `element_modulus`;
-        else it is that of the element's `ash_density`.
     field : Grid, optional
         Field of view of the scan; that of the labels by default.
+
+    Raises
+    ------
+    InputError
+        If the density is not that of ash, or see `partition`, `element_modulus` and the load
+        cases.
     """
+    ash.require(DensityKind.ASH)
+    labels = segmentation.labels
+    on_image = labels.resample(ash.grid)
+    known = find_lesions(on_image, ash) if lesions is None else tuple(lesions)
+    number = numbers_at(mesh.centres_mm, lesion_map(on_image, known)) if known else None
+    parts = partition(tissue, mesh.element_region, mesh.names, known, number)
+    assigned = assign(parts, of_image(ash, mesh, bone_of(segmentation), mapping))
     anatomy = segmentation.anatomy
-    line = conversion(DensityKind.ASH, law.kind)
-    if density is None:
-        elastic = elasticity(line(ash_density), line.wanted, law)
-    else:
-        density.require(DensityKind.ASH)
-        elastic = element_modulus(density, mesh, law, bone_of(segmentation))
     if isinstance(anatomy, FemurAnatomy):
         load = single_leg_stance(
             mesh,
             anatomy,
-            field or segmentation.labels.grid,
+            field or labels.grid,
             adduction_deg=adduction_deg,
             cap_deg=cap_deg,
             fixed_mm=fixed_mm,
         )
     else:
         load = endplate_compression(mesh, anatomy, strain=strain, cap_mm=cap_mm)
-    model = Model(mesh, elastic.E_MPa, nu, load.constraints, load.loads)
-    return Problem(model, load, elastic, law, line)
+    model = Model(mesh, assigned.elastic.E_MPa, nu, load.constraints, load.loads)
+    return Problem(model, load, tissue, assigned, known)
 
 
 def solve_problem(

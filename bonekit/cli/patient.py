@@ -30,6 +30,7 @@ def run(
     label: str | None = None,
     lesions: Path | None = None,
     edge: float | None = None,
+    calibrate: str | None = None,
     series: str | None = None,
     allow_metal: Annotated[bool, Parameter(negative=())] = False,
     threads: int | None = None,
@@ -58,6 +59,9 @@ def run(
         Mask of the lesions, drawn by a reader.
     edge
         Edge of the cubic elements in mm.
+    calibrate
+        Measure the line from HU to density in the scan: `internal` on the patient's own tissues,
+        or the name of the phantom under the patient, see `bonekit calibrate --help`.
     series
         UID of the DICOM series, where there are several; `bonekit info SCAN` lists them.
     allow_metal
@@ -75,6 +79,7 @@ def run(
         "segmentation.label": label,
         "segmentation.lesions": lesions and str(lesions.resolve()),
         "segmentation.allow_metal": allow_metal or None,
+        "calibration": _calibration(calibrate),
         "mesh.edge_mm": edge,
         "solver.threads": threads,
         "solver.device": device,
@@ -87,6 +92,12 @@ def run(
         with bar() as progress:
             result = run_one(scan, folder, name, case, progress)
         say(result, folder)
+
+
+def _calibration(way: str | None) -> dict[str, str] | None:
+    if way is None:
+        return None
+    return {"method": "internal"} if way == "internal" else {"method": "rods", "table": way}
 
 
 def _case(config: Path | None, changes: Mapping[str, object]) -> Case:

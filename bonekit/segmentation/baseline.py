@@ -267,7 +267,7 @@ def _finished(
     if lesion_ml > 0 and not drawn:
         text = (
             f"{lesion_ml:.1f} ml look like a lesion by density and shape alone: a candidate for a "
-            "reader to confirm. The density law is the same there"
+            "reader to confirm"
         )
         findings = [*findings, Finding("note", "lesion-candidate", text)]
     measures = {**quality.measures, "lesion_ml": lesion_ml}

@@ -1,0 +1,63 @@
+"""A run that came to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonekit.density import Calibration, Conversion, DensityImage
+from bonekit.fem.model import Solution
+from bonekit.fem.simulation import Problem, judge
+from bonekit.fem.strength import Strength
+from bonekit.image.volume import Image, LabelMap
+from bonekit.meshing.bone import element_density
+from bonekit.segmentation.base import BONE_REGIONS, Segmentation
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """Everything a run found out, before it is put into words.
+
+    Of the last group of parameters each is what its stage wrote, as JSON holds it.
+    """
+
+    ct: Image
+    density: DensityImage
+    segmentation: Segmentation
+    problem: Problem
+    solution: Solution
+    calibration: Calibration
+    to_ash: Conversion
+    inputs: Mapping[str, str]
+    synthetic: bool
+    calibrating: Mapping[str, Any]
+    cortex: Mapping[str, Any]
+    error: Mapping[str, Any] | None
+    scan: Mapping[str, Any]
+
+    @cached_property
+    def strength(self) -> Strength:
+        """The answer."""
+        return judge(self.problem, self.solution)
+
+    @cached_property
+    def labels(self) -> LabelMap:
+        """Labels on the grid of the cropped CT."""
+        return self.segmentation.labels.resample(self.ct.grid)
+
+    @cached_property
+    def bone_hu(self) -> NDArray[np.int16]:
+        """HU of the segmented voxels of the bone."""
+        return np.asarray(self.ct.array[self.labels.mask(*BONE_REGIONS)])
+
+    @cached_property
+    def ash_density(self) -> Float:
+        """Mean ash density of the elements, g/cm3."""
+        return element_density(self.density, self.problem.model.mesh, self.segmentation)

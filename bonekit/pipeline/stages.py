@@ -1,0 +1,350 @@
+"""The stages of a run: each reads what the run folder holds and leaves its own files there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonekit.case import Case
+from bonekit.density import (
+    Calibration,
+    Conversion,
+    DensityImage,
+    DensityKind,
+    conversion,
+    density_image,
+    to_ash,
+)
+from bonekit.errors import InputError
+from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
+from bonekit.finished import Finished
+from bonekit.image import ScanInfo, read, read_labels, scan_info, write
+from bonekit.image.volume import Grid, Image
+from bonekit.image.writing import replacing
+from bonekit.lesions import find_lesions
+from bonekit.meshing.bone import bone_mesh
+from bonekit.meshing.quality import check
+from bonekit.meshing.quality import report as mesh_report
+from bonekit.meshing.surface import surface, write_surface
+from bonekit.pipeline.calibrating import calibrate_scan, line_from, line_record, needs_scan
+from bonekit.pipeline.cortex import cortex_of
+from bonekit.pipeline.progress import Progress
+from bonekit.report import write_report
+from bonekit.resolve import tissue_of
+from bonekit.result import Result
+from bonekit.runfolder import RunFolder, measured, write_json
+from bonekit.segmentation.base import Segmentation
+from bonekit.segmentation.baseline import from_labels, segment
+from bonekit.storage import (
+    load_mesh,
+    load_segmentation,
+    load_solution,
+    save_mesh,
+    save_segmentation,
+    save_solution,
+)
+from bonekit.summary import draw, summarise, write_fields
+from bonekit.uncertainty import relined, strength_error
+
+# The stages in order, and what each leaves in the run folder.
+STAGES = {
+    "segment": ("labels.nii.gz", "labels.json", "segmentation.json", "ct.nii.gz", "scan.json"),
+    "calibrate": ("calibration.json", "calibration.png"),
+    "density": ("density.nii.gz", "density.json", "cortex.png"),
+    "mesh": ("model.npz", "surface.stl"),
+    "solve": ("solution.npz",),
+    "uncertainty": ("uncertainty.json",),
+    "report": ("result.json", "report.html", "preview.png", "mesh.vtu"),
+}
+OPTIONAL = {"calibration.png", "cortex.png"}
+MARGIN_MM = 30.0  # of scan kept round the bone: what the pictures show
+VARIANT_RTOL = 1e-4  # of the solves for the error bar, which is not known to 1 % of itself
+
+
+class Scan:
+    """A scan on disk, read once and only if a stage needs it."""
+
+    def __init__(self, path: Path, series_uid: str | None) -> None:
+        self.path, self.series_uid = path, series_uid
+
+    @cached_property
+    def ct(self) -> Image:
+        """HU on canonical axes."""
+        return read(self.path, self.series_uid).canonical()
+
+    @cached_property
+    def info(self) -> ScanInfo:
+        """How it was scanned."""
+        return scan_info(self.path, self.series_uid)
+
+
+def segment_stage(
+    folder: RunFolder, scan: Scan, case: Case, hashes: dict[str, str], progress: Progress
+) -> None:
+    """Scan -> labels.nii.gz, segmentation.json, ct.nii.gz (the part round the bone), scan.json."""
+    progress("segment", 0.0, "reading the scan")
+
+    def work() -> None:
+        ct = scan.ct
+        progress("segment", 0.2, "finding the bone")
+        found = _found(ct, case)
+        save_segmentation(folder.path, found, ct.grid)
+        write(ct.crop(*_around(found)), folder.path / "ct.nii.gz")
+        spacing = [round(float(h), 4) for h in ct.spacing_mm]
+        record = {**asdict(scan.info), "spacing_mm": spacing, "shape": list(ct.shape)}
+        write_json(folder.path / "scan.json", record)
+
+    settings = case.segmentation.model_dump(exclude={"labels", "lesions"})
+    inputs = {**hashes, "bone": case.bone, "series": case.series_uid, "settings": settings}
+    folder.stage("segment", inputs, work)
+
+
+def calibrate_stage(
+    folder: RunFolder, scan: Scan | None, case: Case, hashes: dict[str, str], progress: Progress
+) -> None:
+    """Scan -> calibration.json: the line from HU to density and what it rests on."""
+    settings = case.calibration
+    progress("calibrate", 0.0, "default line" if settings is None else settings.method)
+
+    def work() -> None:
+        ct = scan.ct if scan is not None and needs_scan(settings) else None
+        found = calibrate_scan(ct, settings, _scanner(folder))
+        _write_picture(found.picture, folder.path / "calibration.png")
+        record = {
+            "line": line_record(found.line),
+            "method": found.method,
+            "evidence": dict(found.evidence),
+            "samples": [dict(sample) for sample in found.samples],
+        }
+        write_json(folder.path / "calibration.json", record)
+
+    folder.stage("calibrate", {"settings": entry(settings), **hashes}, work)
+
+
+def density_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
+    """ct.nii.gz -> density.nii.gz: ash density in g/cm3, its cortex corrected if asked for."""
+    progress("density", 0.0, case.material.cortex.replace("_", " "))
+
+    def work() -> None:
+        seen = density_image(read(folder.path / "ct.nii.gz"), calibration_of(folder))
+        ash = to_ash(seen, case.material.conversion)
+        segmentation, _ = load_segmentation(folder.path)
+        labels = segmentation.labels.resample(ash.grid)
+        slice_mm = _scanner(folder).slice_thickness_mm
+        made = cortex_of(ash, labels, case.material.cortex, slice_mm)
+        write(Image(made.density.array, made.density.grid), folder.path / "density.nii.gz")
+        write_json(folder.path / "density.json", made.told)
+        _write_picture(made.picture, folder.path / "cortex.png")
+
+    inputs = {name: getattr(case.material, name) for name in ("conversion", "cortex")}
+    folder.stage("density", inputs, work)
+
+
+def mesh_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
+    """Labels -> model.npz (voxel mesh), surface.stl."""
+    progress("mesh", 0.0, f"cubes of {case.mesh.edge_mm:g} mm")
+
+    def work() -> None:
+        segmentation, _ = load_segmentation(folder.path)
+        mesh = bone_mesh(segmentation, case.mesh.edge_mm)
+        check(mesh_report(mesh, segmentation.labels))
+        save_mesh(folder.path / "model.npz", mesh)
+        progress("mesh", 0.6, f"{mesh.n_elements} elements")
+        write_surface(surface(segmentation.labels), folder.path / "surface.stl")
+
+    folder.stage("mesh", entry(case.mesh), work)
+
+
+def solve_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
+    """model.npz -> solution.npz."""
+    progress("solve", 0.0, "setting up")
+    goal = np.log10(case.solver.rtol)
+
+    def tell(iteration: int, residual: float) -> None:
+        done = float(np.log10(max(residual, 1e-16)) / goal)
+        progress("solve", min(max(done, 0.0), 1.0), f"iteration {iteration}, {residual:.0e}")
+
+    def work() -> None:
+        problem = problem_of(folder, case)
+        settings = case.solver.model_dump()
+        save_solution(
+            folder.path / "solution.npz", solve_problem(problem, **settings, progress=tell)
+        )
+
+    inputs = {name: entry(getattr(case, name)) for name in ("material", "stance", "compression")}
+    inputs["solver"] = case.solver.model_dump(exclude={"threads"})
+    folder.stage("solve", inputs, work)
+
+
+def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
+    """solution.npz -> uncertainty.json: the error that the calibration leaves in the strength."""
+    line = calibration_of(folder)
+    wanted = case.uncertainty.calibration and line.covariance is not None
+    progress("uncertainty", 0.0, "of the calibration" if wanted else "not asked for or not known")
+
+    def work() -> None:
+        problem = problem_of(folder, case)
+        solution = load_solution(folder.path / "solution.npz")
+        strength = judge(problem, solution).strength_N
+        settings = case.solver.model_dump() | {"rtol": max(case.solver.rtol, VARIANT_RTOL)}
+        done = 0
+
+        def strength_with(other: tuple[float, float]) -> float:
+            nonlocal done
+            variant = problem_of(folder, case, other)
+            found = judge(variant, solve_problem(variant, **settings, start=solution)).strength_N
+            done += 1
+            progress("uncertainty", done / 4, f"line {done} of 4: {found / 1000:.2f} kN")
+            return found
+
+        error = strength_error(strength, line, strength_with) if wanted else None
+        write_json(folder.path / "uncertainty.json", None if error is None else asdict(error))
+
+    folder.stage("uncertainty", entry(case.uncertainty), work)
+
+
+def report_stage(
+    folder: RunFolder, case: Case, hashes: dict[str, str], progress: Progress
+) -> Result:
+    """Everything -> result.json, report.html, preview.png, mesh.vtu."""
+    progress("report", 0.0, "drawing")
+
+    def work() -> None:
+        with measured() as cost:
+            finished = _finished(folder, case, hashes)
+            write_fields(finished, folder.path / "mesh.vtu")
+            pictures, small = draw(finished)
+            for name in ("calibration", "cortex"):
+                if (folder.path / f"{name}.png").is_file():
+                    pictures[name] = (folder.path / f"{name}.png").read_bytes()
+        result = summarise(finished, [*folder.done.values()], cost)
+        _write_picture(small, folder.path / "preview.png")
+        write_report(folder.path / "report.html", result, pictures)
+        write_json(folder.path / "result.json", result.model_dump(mode="json"))
+
+    folder.stage("report", case.model_dump(mode="json"), work)
+    progress("report", 1.0, "done")
+    return Result.model_validate_json((folder.path / "result.json").read_text(encoding="utf-8"))
+
+
+# What the stages have in common
+
+
+def entry(part: Any) -> Any:
+    """Return settings as JSON holds them."""
+    return None if part is None else part.model_dump(mode="json")
+
+
+def calibration_of(folder: RunFolder) -> Calibration:
+    """Line from HU to density that the run found."""
+    return line_from(_json(folder, "calibration.json")["line"])
+
+
+def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None = None) -> Problem:
+    """Mesh, moduli, load: a pure function of what the folder holds.
+
+    With another line (slope, intercept) the densities are those that it would have given; lesions
+    stay of the kind they are.
+    """
+    segmentation, field = load_segmentation(folder.path)
+    ash = _ash(folder)
+    lesions = find_lesions(segmentation.labels.resample(ash.grid), ash)
+    if line is not None:
+        own, to_ash = calibration_of(folder), _to_ash(folder, case)
+        ash = replace(ash, array=relined(ash.array, own, line, to_ash))
+    return set_up(
+        load_mesh(folder.path / "model.npz"),
+        ash,
+        segmentation,
+        tissue=tissue_of(case),
+        mapping=case.material.mapping,
+        lesions=lesions,
+        nu=case.material.nu,
+        field=field,
+        **case.stance.model_dump(exclude={"case"}),
+        **case.compression.model_dump(exclude={"case"}),
+    )
+
+
+def _to_ash(folder: RunFolder, case: Case) -> Conversion:
+    return conversion(calibration_of(folder).kind, DensityKind.ASH, case.material.conversion)
+
+
+def _scanner(folder: RunFolder) -> ScanInfo:
+    known = _json(folder, "scan.json")
+    return ScanInfo(**{k: v for k, v in known.items() if k in ScanInfo.__dataclass_fields__})
+
+
+def _write_picture(picture: bytes | None, path: Path) -> None:
+    if picture is not None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(picture)
+
+
+def _json(folder: RunFolder, name: str) -> Any:
+    return json.loads((folder.path / name).read_text(encoding="utf-8"))
+
+
+def _found(ct: Image, case: Case) -> Segmentation:
+    """Segment by the built-in method, or take the label map that was given."""
+    wanted = case.segmentation
+    lesion = None if wanted.lesions is None else _mask_on(ct.grid, Path(wanted.lesions))
+    if wanted.labels is None:
+        return segment(
+            ct,
+            case.bone,
+            lesion=lesion,
+            seed_mm=wanted.seed_mm,
+            allow_metal=wanted.allow_metal,
+        )
+    if case.bone is None:
+        raise InputError("a label map was given: name the bone too (--bone)")
+    labels = read_labels(wanted.labels)
+    return from_labels(
+        ct, labels, case.bone, wanted.label, lesion=lesion, allow_metal=wanted.allow_metal
+    )
+
+
+def _mask_on(grid: Grid, path: Path) -> NDArray[np.bool_]:
+    mask = np.asarray(read_labels(path).resample(grid).array > 0)
+    if not mask.any():
+        raise InputError("the lesion mask is empty on this scan: is it of the same patient?")
+    return mask
+
+
+def _around(found: Segmentation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Index box of the bone with a margin: (low, high)."""
+    index = np.argwhere(found.bone_mask)
+    margin = np.ceil(MARGIN_MM / found.labels.spacing_mm)
+    return index.min(axis=0) - margin, index.max(axis=0) + margin + 1
+
+
+def _ash(folder: RunFolder) -> DensityImage:
+    image = read(folder.path / "density.nii.gz")
+    return DensityImage(image.array, image.grid, DensityKind.ASH)
+
+
+def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished:
+    segmentation, _ = load_segmentation(folder.path)
+    problem = problem_of(folder, case)
+    return Finished(
+        ct=read(folder.path / "ct.nii.gz"),
+        density=_ash(folder),
+        segmentation=segmentation,
+        problem=problem,
+        solution=load_solution(folder.path / "solution.npz"),
+        calibration=calibration_of(folder),
+        to_ash=_to_ash(folder, case),
+        calibrating=_json(folder, "calibration.json"),
+        cortex=_json(folder, "density.json"),
+        error=_json(folder, "uncertainty.json"),
+        scan=_json(folder, "scan.json"),
+        inputs=hashes,
+        synthetic=case.synthetic,
+    )

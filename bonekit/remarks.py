@@ -1,0 +1,144 @@
+"""What a reader of a result must know first: the findings of all stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bonekit.density import outside_range
+from bonekit.fem.laws import site_mismatch
+from bonekit.finished import Finished
+from bonekit.result import Remark
+
+STIFFEST_MPA = 30_000.0  # bone tissue itself has about 20 GPa (Bayraktar et al. 2004)
+SAME_KVP = 1.0
+FEW_BEYOND = 0.01  # of the bone's voxels may lie beyond the calibrated range without a word
+ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def remarks(finished: Finished) -> tuple[Remark, ...]:
+    """List the findings of all stages, the worst first."""
+    found = [
+        Remark(severity=f.severity, code=f.code, message=f.message)
+        for f in finished.segmentation.findings
+    ]
+    found += [*_calibration(finished), *_density(finished), *_laws(finished)]
+    return tuple(sorted(found, key=lambda r: ORDER[r.severity]))
+
+
+def _calibration(finished: Finished) -> Iterator[Remark]:
+    line = finished.calibration
+    if not line.calibrated:
+        yield Remark(
+            severity="warning",
+            code="uncalibrated",
+            message="the density is not calibrated: a default line from HU to density was used. "
+            "Scanners differ by 20 % and the calibration moves the strength by more",
+        )
+    if finished.calibrating["method"] == "line":
+        yield from _other_scanner(finished)
+    for text in finished.calibrating["evidence"].get("remarks", ()):
+        yield Remark(severity="note", code="calibration", message=text)
+    if line.covariance is None:
+        yield Remark(
+            severity="note",
+            code="no-error-bar",
+            message="the calibration has no covariance, so the strength has no error bar",
+        )
+
+
+def _other_scanner(finished: Finished) -> Iterator[Remark]:
+    """Compare a line with the scan it was used on."""
+    line, scan = finished.calibration, finished.scan
+    pairs = (("kVp", line.kVp, scan.get("kVp")), ("kernel", line.kernel, scan.get("kernel")))
+    for name, of_line, of_scan in pairs:
+        if not of_line or not of_scan:
+            lacking = "calibration" if not of_line else "scan"
+            yield Remark(
+                severity="note",
+                code=f"{name}-unknown".lower(),
+                message=f"the {lacking} does not say its {name}, so that the line fits this scan "
+                "could not be checked",
+            )
+    if line.kVp and scan.get("kVp") and abs(line.kVp - scan["kVp"]) > SAME_KVP:
+        yield Remark(
+            severity="warning",
+            code="kvp-differs",
+            message=f"the calibration was measured at {line.kVp:g} kVp and the scan at "
+            f"{scan['kVp']:g} kVp: HU of bone change by some 5 % for 20 kVp, and the failure load "
+            "by more (Ataei et al. 2022)",
+        )
+    if line.kernel and scan.get("kernel") and line.kernel != scan["kernel"]:
+        yield Remark(
+            severity="warning",
+            code="kernel-differs",
+            message=f"the calibration was measured with kernel {line.kernel} and the scan made "
+            f"with {scan['kernel']}: kernels move the density of thin cortex by up to 20 % "
+            "(Benca et al. 2020)",
+        )
+
+
+def _density(finished: Finished) -> Iterator[Remark]:
+    hu, line = finished.bone_hu, finished.calibration
+    outside = outside_range(hu, line)
+    if outside is not None and sum(outside) > FEW_BEYOND * hu.size:
+        below, above = (100 * n / hu.size for n in outside)
+        assert line.range_HU is not None
+        yield Remark(
+            severity="note",
+            code="beyond-calibration",
+            message=f"{below:.0f} % of the bone is darker and {above:.0f} % brighter than the "
+            f"{line.range_HU[0]:.0f} to {line.range_HU[1]:.0f} HU that the calibration was "
+            "measured at; the line was extrapolated there",
+        )
+    if finished.scan.get("contrast_agent"):
+        yield Remark(
+            severity="warning",
+            code="contrast-agent",
+            message="the scan names a contrast agent: it raises HU, and density and strength too",
+        )
+    share = float(np.mean(finished.ash_density <= 0))
+    if share > 0:
+        yield Remark(
+            severity="note",
+            code="below-zero",
+            message=f"{100 * share:.2g} % of the elements have no or negative ash density, which "
+            "bone has not: fat, air, or a line that is too low",
+        )
+
+
+def _laws(finished: Finished) -> Iterator[Remark]:
+    problem = finished.problem
+    elastic = problem.assigned.elastic
+    clamped = elastic.n_floor + elastic.n_ceiling
+    if clamped:
+        yield Remark(
+            severity="note",
+            code="clamped",
+            message=f"{clamped} elements had a density outside the range of the law and were "
+            "clamped",
+        )
+    if elastic.n_extrapolated:
+        yield Remark(
+            severity="note",
+            code="extrapolated",
+            message=f"{elastic.n_extrapolated} elements had a density outside what the law was "
+            "measured on; the law was extrapolated there",
+        )
+    for law in {part.law.name: part.law for part in problem.assigned.parts}.values():
+        mismatch = site_mismatch(law, finished.segmentation.bone)
+        if mismatch is not None:
+            yield Remark(severity="warning", code="other-site", message=mismatch)
+        if not law.verified:
+            text = f"law {law.name}: {law.source}"
+            yield Remark(severity="note", code="unverified-law", message=text)
+    too_stiff = int(np.count_nonzero(problem.model.E_MPa > STIFFEST_MPA))
+    if too_stiff:
+        yield Remark(
+            severity="warning",
+            code="too-stiff",
+            message=f"{too_stiff} elements are stiffer than any bone tissue "
+            f"({STIFFEST_MPA / 1000:.0f} GPa): law {problem.tissue.law.name} was measured on "
+            f"{problem.tissue.law.site} and may not hold for this bone",
+        )
