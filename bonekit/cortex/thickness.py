@@ -130,7 +130,8 @@ def cortical_map(
     Raises
     ------
     InputError
-        If the grids differ, the bone has no surface, or a given number is not plausible.
+        If the grids differ, the density is not finite, the bone has no surface, or a given number
+        is not plausible.
     CalibrationError
         If the bone has too little thick cortex to estimate what was not given.
     """
@@ -155,6 +156,11 @@ def _check(
         raise InputError(
             f"density {density.shape} and labels {labels.shape} are on different grids; "
             "bring the labels onto the density first: labels.resample(density.grid)"
+        )
+    if not np.isfinite(density.array).all():
+        raise InputError(
+            "the density holds values that are not finite numbers; fill them before (for example "
+            "with the density of air)"
         )
     limits = (
         ("spacing_mm", spacing_mm, 0.5, 10.0),

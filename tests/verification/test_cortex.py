@@ -163,11 +163,17 @@ def femur_density(femur: Phantom) -> DensityImage:
     return DensityImage(ash.astype(np.float32), femur.ct.grid, DensityKind.ASH, calibrated=True)
 
 
-def test_mineral_of_a_femur_is_brought_back(femur: Phantom, femur_density: DensityImage) -> None:
+@pytest.fixture(scope="module")
+def femur_cortex(femur: Phantom, femur_density: DensityImage) -> CorticalMap:
+    return cortical_map(femur_density, femur.labels, spacing_mm=2.5, patchwise=True)
+
+
+def test_mineral_of_a_femur_is_brought_back(
+    femur: Phantom, femur_density: DensityImage, femur_cortex: CorticalMap
+) -> None:
     truth = femur.truth["ash_mass_g"]
-    cortex = cortical_map(femur_density, femur.labels, spacing_mm=2.5, patchwise=True)
-    assert cortex.ok.mean() > 0.98
-    balance = correct(femur_density, femur.labels, cortex)
+    assert femur_cortex.ok.mean() > 0.98
+    balance = correct(femur_density, femur.labels, femur_cortex)
     assert balance.mineral_before_g / truth - 1 < -0.045
     assert abs(balance.mineral_after_g / truth - 1) < 0.005
     gram = femur.ct.grid.voxel_mm3 / 1000
@@ -176,10 +182,11 @@ def test_mineral_of_a_femur_is_brought_back(femur: Phantom, femur_density: Densi
     assert in_mask == pytest.approx(balance.mineral_after_g, rel=1e-9)
 
 
-def test_mineral_is_where_it_was(femur: Phantom, femur_density: DensityImage) -> None:
-    cortex = cortical_map(femur_density, femur.labels, spacing_mm=2.5, patchwise=True)
+def test_mineral_is_where_it_was(
+    femur: Phantom, femur_density: DensityImage, femur_cortex: CorticalMap
+) -> None:
     mask = bone_mask(femur.labels)
-    after = correct(femur_density, femur.labels, cortex).density.array
+    after = correct(femur_density, femur.labels, femur_cortex).density.array
     own = binary_dilation(mask, iterations=1) & ~femur.labels.mask("other_bone")
     truth = np.where(own, femur.density.array, 0)
     exact = _slabs(truth, truth)
