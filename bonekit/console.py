@@ -23,9 +23,12 @@ def say(result: Result, folder: Path) -> None:
             print(f"{remark.severity}: {remark.message}", file=sys.stderr)
     synthetic = " (synthetic phantom)" if result.synthetic else ""
     error = result.strength_error
-    interval = "" if error is None else f" ({error.low_N / 1000:.2f} to {error.high_N / 1000:.2f})"
+    interval = ""
+    if error is not None:
+        interval = f" ({error.low_N / 1000:.2f} to {error.high_N / 1000:.2f} by the calibration)"
     print(
-        f"{result.bone}{synthetic}: strength {result.strength_N / 1000:.2f} kN{interval}, stiffness "
+        f"{result.bone}{synthetic}: strength {result.strength_N / 1000:.2f} kN{interval}, "
+        "stiffness "
         f"{result.stiffness_N_mm / 1000:.2f} kN/mm, {result.load_case.name.replace('_', ' ')}"
     )
     print(f"report: {folder / 'report.html'}")

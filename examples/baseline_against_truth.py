@@ -53,7 +53,7 @@ def solved(bone: Segmentation, phantom: Phantom, edge_mm: float) -> Strength:
     line = bonekit.Calibration(1 / a, -b / a, bonekit.DensityKind.ASH, "synthetic scanner")
     ash = bonekit.to_ash(bonekit.density_image(phantom.ct.canonical(), line))
     mesh = bonekit.mesh(bone, edge_mm)
-    problem = bonekit.set_up(mesh, bonekit.element_density(ash, mesh, bone), bone)
+    problem = bonekit.set_up(mesh, ash, bone)
     return bonekit.judge(problem, bonekit.solve(problem))
 
 

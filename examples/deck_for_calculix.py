@@ -23,7 +23,7 @@ def vertebra(edge_mm: float = 3.0) -> Problem:
     bone = bonekit.segment(ct, "vertebra_L3")
     mesh = bonekit.mesh(bone, edge_mm)
     ash = bonekit.to_ash(bonekit.density_image(ct, line))
-    return bonekit.set_up(mesh, bonekit.element_density(ash, mesh, bone), bone)
+    return bonekit.set_up(mesh, ash, bone)
 
 
 def solve_with_calculix(problem: Problem, folder: Path) -> float:

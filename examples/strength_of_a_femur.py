@@ -29,7 +29,7 @@ def strength(phantom: Phantom, edge_mm: float = 2.5) -> float:
     femur = bonekit.segment(ct, "femur_right")
     ash = bonekit.to_ash(bonekit.density_image(ct, line))
     mesh = bonekit.mesh(femur, edge_mm)
-    problem = bonekit.set_up(mesh, bonekit.element_density(ash, mesh, femur), femur)
+    problem = bonekit.set_up(mesh, ash, femur)
     return bonekit.judge(problem, bonekit.solve(problem)).strength_N
 
 

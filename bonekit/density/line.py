@@ -198,7 +198,9 @@ def sigma_points(calibration: Calibration) -> tuple[tuple[float, float], ...]:
     return tuple((float(slope), float(intercept)) for slope, intercept in points)
 
 
-def outside_range(hu: NDArray[np.integer] | Values, calibration: Calibration) -> tuple[int, int] | None:
+def outside_range(
+    hu: NDArray[np.integer] | Values, calibration: Calibration
+) -> tuple[int, int] | None:
     """Count the values below and above what a line was measured at; None where that is not known.
 
     Parameters

@@ -15,6 +15,7 @@ UNITS = {
     "mm3": "mm³",
     "deg": "°",
     "kVp": "kVp",
+    "keV": "keV",
     "MPa": "MPa",
     "GPa": "GPa",
     "HU": "HU",

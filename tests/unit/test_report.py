@@ -15,13 +15,19 @@ from bonekit.result import (
     DISCLAIMER,
     Balance,
     CalibrationResult,
+    CalibrationSample,
     InputRecord,
+    LesionResult,
     MaterialResult,
     MeshResult,
     Method,
+    MineralRegion,
+    MineralResult,
     Remark,
     Result,
     StageRecord,
+    StrengthErrorResult,
+    TissueResult,
 )
 
 # As base64 it has slashes that look like folders.
@@ -35,6 +41,52 @@ def method(name: str, **parameters: Any) -> Method:
     )
 
 
+def line(**changes: Any) -> CalibrationResult:
+    fields: dict[str, Any] = {
+        "calibrated": True,
+        "method": "rods",
+        "slope_g_cm3_per_HU": 0.00079,
+        "intercept_g_cm3": -0.0123,
+        "covariance": None,
+        "kind": "ash",
+        "source": "rods of 2024",
+        "range_HU": None,
+        "kVp": None,
+        "kernel": None,
+        "evidence": {},
+        "samples": (),
+        "n_bone_voxels": 2000,
+        "n_below_range": None,
+        "n_above_range": None,
+        "ash_error_g_cm3": None,
+    }
+    return CalibrationResult(**(fields | changes))
+
+
+def material(**changes: Any) -> MaterialResult:
+    cortex = TissueResult(
+        region="cortex", law="keyak_2005", treatment="density", n_elements=58540,
+        n_floor=70, n_ceiling=33, n_extrapolated=None,
+    )  # fmt: skip
+    part = MineralRegion(mask_g=42.0, mesh_g=42.42, mask_density_g_cm3=0.9, mesh_density_g_cm3=0.91)
+    mass = MineralResult(image_g=44.0, mask_g=42.0, mesh_g=42.42, regions={"cortex": part})
+    fields: dict[str, Any] = {
+        "law": method("keyak_2005"),
+        "other_laws": (),
+        "tissues": (cortex,),
+        "mapping": "modulus",
+        "cortex": {"method": "as_seen"},
+        "nu": 0.3,
+        "ash_density_g_cm3": {"min": 0.0, "mean": 0.41, "max": 1.21},
+        "E_MPa": {"min": 5.0, "mean": 3210.0, "max": 17654.0},
+        "n_floor": 77,
+        "n_ceiling": 33,
+        "n_extrapolated": None,
+        "mineral": mass,
+    }
+    return MaterialResult(**(fields | changes))
+
+
 def made(**changes: Any) -> Result:
     fields: dict[str, Any] = {
         "bonekit_version": "0.0.1",
@@ -46,23 +98,10 @@ def made(**changes: Any) -> Result:
         "stiffness_N_mm": 2345.6,
         "applied_force_N": 1000.0,
         "reaction_N": {"distal_shaft": (12.5, -7.25, 991.0)},
-        "calibration": CalibrationResult(
-            calibrated=True,
-            slope_g_cm3_per_HU=0.00079,
-            intercept_g_cm3=-0.0123,
-            kind="ash",
-            source="rods of 2024",
-        ),
-        "material": MaterialResult(
-            law=method("keyak_2005"),
-            nu=0.3,
-            ash_density_g_cm3={"min": 0.0, "mean": 0.41, "max": 1.21},
-            E_MPa={"min": 5.0, "mean": 3210.0, "max": 17654.0},
-            n_floor=77,
-            n_ceiling=33,
-            bone_mineral_g=42.42,
-            bone_mineral_in_mask_g=42.0,
-        ),
+        "strength_error": None,
+        "calibration": line(),
+        "material": material(),
+        "lesions": (),
         "mesh": MeshResult(
             edge_mm=1.5,
             n_elements=58540,
@@ -166,8 +205,13 @@ def test_figures_are_whole_and_described() -> None:
         "min 5, mean 3\u202f210, max 17\u202f654 MPa",
         "77 of 58\u202f540 (0.1%)",
         "33 of 58\u202f540",
+        "Modulus of an element mean of the law over the element",
+        "Correction of the cortex none: as the scanner shows it",
+        "cortex keyak 2005 as healthy bone 58\u202f540 103 not known",
+        "In the image 44 g",
         "42.42 g",
         "+1.0%",
+        "Cortex 42 g in voxels, 42.42 g on the mesh Mean density 0.9 and 0.91 g/cm³.",
         "mesh: \u22120.5%",
         "Volume of lesion 3.21 ml",
         "64\u202f321",
@@ -186,6 +230,54 @@ def test_figures_are_whole_and_described() -> None:
 )
 def test_the_page_tells(told: str) -> None:
     assert told in words()
+
+
+def test_the_error_bar_stands_beside_the_strength() -> None:
+    assert "(95 %)" not in words()
+    error = StrengthErrorResult(
+        standard_error_N=400.0, low_N=3601.0, high_N=5186.0, strengths_N=(4000.0, 4700.0)
+    )
+    text = words(strength_error=error)
+    assert "4.32 kN 3.60 to 5.19 kN (95 %)" in text
+    assert "The interval holds what the calibration leaves open, and nothing else" in text
+
+
+def test_what_a_calibration_rests_on_is_shown() -> None:
+    sample = CalibrationSample(name="adipose", mean_HU=-104.3, sem_HU=0.52, residual_g_cm3=0.0021)
+    found = line(
+        method="internal",
+        covariance=((1.5625e-10, 0.0), (0.0, 4e-6)),
+        range_HU=(-104.0, 1400.0),
+        n_below_range=20,
+        n_above_range=100,
+        ash_error_g_cm3=0.0123,
+        kVp=120.0,
+        kernel="B30f",
+        evidence={"effective_energy_keV": 71.5, "R2": 0.9991},
+        samples=(sample,),
+    )
+    text = words(calibration=found)
+    for told in (
+        "Calibrated yes the patient's own tissues",
+        "slope 1.6%, intercept 0.002 g/cm³",
+        "Error of the bone's mean ash density 0.0123 g/cm³",
+        "\u2212104 to 1\u202f400 HU",
+        "Bone voxels below it 20 of 2\u202f000 (1.0%)",
+        "Bone voxels above it 100 of 2\u202f000 (5.0%)",
+        "Measured at 120 kVp, kernel B30f",
+        "effective energy 71.5 keV",
+        "adipose -104.3 0.52 +2.1",
+    ):
+        assert told in text
+
+
+def test_lesions_are_listed() -> None:
+    lesion = LesionResult(
+        number=1, kind="lytic", volume_ml=2.21, centre_mm=(-128.3, 5.26, -45.2),
+        ash_density_g_cm3=0.107, healthy_g_cm3=None,
+    )  # fmt: skip
+    assert "1 lytic 2.21 0.107 none \u2212128, 5, \u221245" in words(lesions=(lesion,))
+    assert "Lesions" not in words()
 
 
 @pytest.mark.parametrize("synthetic", [True, False])

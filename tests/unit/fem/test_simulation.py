@@ -5,9 +5,11 @@ import pytest
 
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy
+from bonekit.density import DensityImage, DensityKind
 from bonekit.errors import ConvergenceError, InputError
-from bonekit.fem.materials import LAWS
+from bonekit.fem.catalogue import LAWS
 from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
+from bonekit.fem.tissue import VOID, LesionPolicy, Tissue
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.segmentation.base import COLOURS, REGIONS, Segmentation
@@ -48,16 +50,21 @@ def mesh_of(mask: np.ndarray) -> VoxelMesh:
     return VoxelMesh(2 * mask.astype(np.uint8), GRID, {2: "trabecular"})
 
 
+def image(ash: float | np.ndarray, kind: DensityKind = DensityKind.ASH) -> DensityImage:
+    array = np.broadcast_to(ash, GRID.shape).astype(np.float32)
+    return DensityImage(array, GRID, kind)
+
+
 def of_ash(ash: float, **options) -> Problem:
     bone, mesh = femur()
-    return set_up(mesh, np.full(mesh.n_elements, ash), bone, **options)
+    return set_up(mesh, image(ash), bone, **options)
 
 
 def test_a_femur_is_set_up_for_a_stance() -> None:
     problem = of_ash(0.4, adduction_deg=12.0)
     assert problem.load.name == "single_leg_stance"
     assert problem.load.parameters["adduction_deg"] == 12.0
-    assert problem.law.name == "keyak_2005"
+    assert problem.tissue.law.name == "keyak_2005"
     np.testing.assert_allclose(problem.model.E_MPa, 2710.3, rtol=1e-4)
     assert problem.model.nu == 0.3
     assert problem.model.constraints == problem.load.constraints
@@ -68,19 +75,44 @@ def test_a_femur_is_set_up_for_a_stance() -> None:
 
 def test_options_reach_the_model() -> None:
     bone, mesh = femur()
-    density = np.full(mesh.n_elements, 0.4)
-    density[:7], density[7:10] = 0.001, 2.0
-    problem = set_up(mesh, density, bone, law=LAWS["keller_1994"], nu=0.35, fixed_mm=20.0)
+    ash = np.full(GRID.shape, 0.4)
+    low, high = mesh.element_ijk[:7], mesh.element_ijk[7:10]
+    ash[tuple(low.T)], ash[tuple(high.T)] = 0.001, 2.0
+    tissue = Tissue(LAWS["keller_1994"])
+    problem = set_up(
+        mesh, image(ash), bone, tissue=tissue, mapping="centroid", nu=0.35, fixed_mm=20.0
+    )
     assert problem.model.nu == 0.35
-    assert (problem.elastic.n_floor, problem.elastic.n_ceiling) == (7, 3)
-    assert problem.model.E_MPa[20] == pytest.approx(1288.0, rel=1e-3)
+    elastic = problem.assigned.elastic
+    assert (elastic.n_floor, elastic.n_ceiling, elastic.mapping) == (7, 3, "centroid")
+    factor = elastic.E_MPa[20] / 1288.0  # keeps the mineral of the mask, see bone_image
+    assert factor == pytest.approx(1.0, abs=0.03)
     held, standard = problem.load.constraints[0].nodes, of_ash(0.4).load.constraints[0].nodes
     assert len(held) > len(standard)
 
 
+def test_lesions_are_treated_by_the_policy() -> None:
+    bone, mesh = femur()
+    ball = np.sqrt((X - 42) ** 2 + Y**2 + (Z + 50) ** 2) < 11
+    labels = bone.labels.with_array(np.where(ball, 3, bone.labels.array).astype(np.uint8))
+    region = np.where(ball & mesh.mask, 3, mesh.region).astype(np.uint8)
+    mesh = VoxelMesh(region, GRID, {2: "trabecular", 3: "lesion"})
+    bone = Segmentation(bone.bone, labels, bone.anatomy)
+    ash = image(np.where(ball, 0.05, 0.4))
+    as_it_is = set_up(mesh, ash, bone, mapping="centroid")
+    (lesion,) = as_it_is.lesions
+    assert (lesion.number, lesion.kind) == (1, "lytic")
+    void = Tissue(LAWS["keyak_2005"], lesions=LesionPolicy(by_kind={"lytic": VOID}))
+    emptied = set_up(mesh, ash, bone, tissue=void, mapping="centroid")
+    inside = mesh.element_region == 3
+    np.testing.assert_allclose(emptied.model.E_MPa[inside], 0.1)
+    np.testing.assert_array_equal(emptied.model.E_MPa[~inside], as_it_is.model.E_MPa[~inside])
+    assert as_it_is.model.E_MPa[inside].min() > 10.0
+
+
 def test_the_field_of_view_is_that_of_the_labels_unless_given() -> None:
     bone, mesh = femur()
-    density = np.full(mesh.n_elements, 0.4)
+    density = image(0.4)
     low = Grid.of((30, 16, 31), EDGE_MM, (-34.0, -30.0, -118.0))  # ends in the head
     with pytest.raises(InputError, match="femoral head that should carry the load are in view"):
         set_up(mesh, density, bone, field=low)
@@ -109,7 +141,7 @@ def test_a_femur_bears_in_proportion_to_its_modulus(standard: Problem) -> None:
 
 def test_a_vertebra_is_pressed_between_its_endplates() -> None:
     bone, mesh = vertebra()
-    problem = set_up(mesh, np.full(mesh.n_elements, 0.2), bone, nu=0.0, strain=0.002)
+    problem = set_up(mesh, image(0.2), bone, nu=0.0, strain=0.002)
     assert problem.load.name == "endplate_compression"
     assert problem.load.parameters["strain"] == 0.002
     strength = judge(problem, solve_problem(problem, rtol=1e-10))
@@ -128,9 +160,9 @@ def test_solver_options_and_progress_are_passed_on(standard: Problem) -> None:
         solve_problem(standard, rtol=1e-12, max_iterations=1)
 
 
-def test_densities_must_fit_the_mesh() -> None:
+def test_the_density_must_be_that_of_ash_and_finite() -> None:
     bone, mesh = femur()
-    with pytest.raises(InputError, match="moduli for a mesh of"):
-        set_up(mesh, np.full(mesh.n_elements - 1, 0.4), bone)
-    with pytest.raises(InputError, match="densities are NaN"):
-        set_up(mesh, np.full(mesh.n_elements, np.nan), bone)
+    with pytest.raises(InputError, match="expected ash density, got hydroxyapatite density"):
+        set_up(mesh, image(0.4, DensityKind.HA), bone)
+    with pytest.raises(InputError, match="not finite in"):
+        set_up(mesh, image(np.nan), bone)
