@@ -3,7 +3,7 @@
 from bonekit.calibration.line import LineFit, calibrate
 from bonekit.calibration.measure import Rod
 from bonekit.calibration.rods import find_rods
-from bonekit.calibration.scan import calibrate_scan
+from bonekit.calibration.scan import calibrate_on_rods
 from bonekit.calibration.tables import TABLES, RodTable, table_named, user_table
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Rod",
     "RodTable",
     "calibrate",
-    "calibrate_scan",
+    "calibrate_on_rods",
     "find_rods",
     "table_named",
     "user_table",

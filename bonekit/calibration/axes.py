@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.calibration.discs import CORE, SIDES, Discs, Row, Side, best_row, find_discs
-from bonekit.calibration.slabs import Slabs, every_third, polar
+from bonekit.calibration.slabs import Slabs, border_mm, every_third, polar
 
 DIAMETERS_MM = (8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 24.0, 28.0)  # tried if none is given
 MOST_TILT = 0.4  # off-axis per axial length: 22 degrees
@@ -73,16 +73,21 @@ def sightings(slabs: Slabs, diameter_mm: float | None) -> tuple[Sighting, ...]:
     return tuple(sight(few, d) for d in DIAMETERS_MM if fits(slabs, d))
 
 
-def lines_through(slabs: Slabs, seen: Sequence[Sighting], pattern: Pattern) -> Lines | None:
-    """Axes of the best row of a pattern, in all slabs; None where there is no such row."""
+def lines_through(
+    slabs: Slabs, seen: Sequence[Sighting], pattern: Pattern, least: float = 0.0
+) -> Lines | None:
+    """Axes of the best row of a pattern, in all slabs; None where none has the least quality."""
     found = [lines for s in seen for side in SIDES for lines in _lines(s, side, pattern)]
+    found = [lines for lines in found if lines.quality >= least]
     if not found:
         return None
     best = max(found, key=lambda lines: lines.quality)
     if len(seen) == 1:
         return _centred(slabs, best)
     again = _lines(sight(slabs, best.diameter_mm), best.side, pattern)
-    lines = _centred(slabs, again[0] if again else best)
+    if not again or again[0].quality < least:
+        return None
+    lines = _centred(slabs, again[0])
     return _centred(slabs, replace(lines, diameter_mm=_measured_mm(slabs, lines)))
 
 
@@ -168,6 +173,8 @@ def _measured_mm(slabs: Slabs, lines: Lines) -> float:
     for k, plane in zip(slabs.slices, slabs.planes, strict=True):
         for place in lines.at(k):
             _, _, off = polar(plane, slabs.spacing_mm, place)
+            if border_mm(slabs.grid, place) < 0:
+                continue
             inside = np.median(plane[off < 0.5 * radius])
             around = np.median(plane[(off > 1.3 * radius) & (off < 1.5 * radius)])
             # the sum of contrast^2 * share, with share = (value - around) / contrast

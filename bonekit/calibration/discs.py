@@ -16,6 +16,9 @@ EDGE = 0.45  # least share of a disc's edge that is there: a rod cut in half is 
 CORE = 0.7  # of the radius: what partial volume and point spread leave alone
 MOST_CANDIDATES = 40
 PITCH = (1.05, 5.0)  # distance of neighbours, in diameters
+AIR_HU = -300  # foam and air are below
+BASE_HU = 200.0  # of what holds the rods, at most: a medullary canal lies in more
+MOST_BEYOND_MM = 40.0  # base, pad and table; more than that is the body
 BEND = 0.3  # of the pitch: how far a rod may lie off its place in the row
 
 
@@ -59,10 +62,13 @@ class Discs:
         Along the first and second axis of the slice.
     score : ndarray, (n,)
         Share of the edge that is there, 0 to 1.
+    depth_mm : ndarray, (n, 4)
+        How much that is not air lies beyond each centre, to each of `SIDES`.
     """
 
     centre_mm: Float
     score: Float
+    depth_mm: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +112,29 @@ def find_discs(plane: Float, spacing_mm: Sequence[float], radius_mm: float) -> D
     centre *= np.asarray(spacing_mm)
     round_ = np.array([_share_of_edge(along, noise, spacing_mm, c, radius_mm) for c in centre])
     found = score[tuple(where.T)] * round_
+    found[_around(plane, spacing_mm, radius_mm)[tuple(where.T)] > BASE_HU] = 0.0
     order = np.argsort(-found)[: int((found >= EDGE).sum())]
-    return Discs(centre[order], found[order])
+    return Discs(centre[order], found[order], _depth(plane, spacing_mm, where[order]))
+
+
+def _around(plane: Float, spacing_mm: Sequence[float], radius_mm: float) -> Float:
+    """Mean HU of a ring around a disc at every pixel."""
+    reach = 1.4 * radius_mm
+    rho = np.hypot(*_offsets(spacing_mm, reach))
+    ring = ((rho > 1.15 * radius_mm) & (rho < reach)).astype(np.float64)
+    return _sum_under(plane, ring / ring.sum())
+
+
+def _depth(plane: Float, spacing_mm: Sequence[float], where: NDArray[np.int64]) -> Float:
+    """How much that is not air lies beyond some pixels to each side, in mm, (n, 4)."""
+    depths = []
+    for side in SIDES:
+        across = 1 - side.along
+        matter = np.flip(plane > AIR_HU, across) if side.outward > 0 else plane > AIR_HU
+        beyond = np.cumsum(matter, across) * spacing_mm[across]
+        beyond = np.flip(beyond, across) if side.outward > 0 else beyond
+        depths.append(beyond[tuple(where.T)])
+    return np.array(depths).T
 
 
 def _gradient(plane: Float, spacing_mm: Sequence[float]) -> tuple[tuple[Float, Float], float]:
@@ -226,7 +253,8 @@ def best_row(
     """
     out = side.outward * (discs.centre_mm[:, 1 - side.along] - middle_mm[1 - side.along])
     order = np.argsort(discs.centre_mm[:, side.along])
-    order = order[out[order] >= 0]
+    bare = discs.depth_mm[:, SIDES.index(side)] <= 0.5 * diameter_mm + MOST_BEYOND_MM
+    order = order[(out[order] >= 0) & bare[order]]
     centre = np.column_stack([discs.centre_mm[order, side.along], out[order]])
     score = discs.score[order]
     best: Row | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import yaml
@@ -29,8 +30,7 @@ def rod_table(
             "of a known phantom (--table mindways_model_3)"
         )
     if table is not None:
-        known = table_named(table)
-        return known if diameter_mm is None else replace(known, diameter_mm=diameter_mm)
+        return table_of(table, None, kind, diameter_mm)
     try:
         densities = [float(text) for text in str(rods).split(",")]
     except ValueError as error:
@@ -38,7 +38,30 @@ def rod_table(
             f"the densities of the rods are {rods!r}; allowed: numbers in g/cm3 with commas "
             "between them, such as 0,0.05,0.1"
         ) from error
-    return user_table(densities, DensityKind(kind), diameter_mm)
+    return table_of(None, densities, kind, diameter_mm)
+
+
+def table_of(
+    table: str | None,
+    densities_g_cm3: Sequence[float] | None,
+    kind: str | None,
+    diameter_mm: float | None,
+) -> RodTable:
+    """Make the table of the rods: a known one by name, or densities of some kind.
+
+    Raises
+    ------
+    InputError
+        If both or neither are given, densities come without their kind, or the table is unknown.
+    """
+    if (densities_g_cm3 is None) == (table is None):
+        raise InputError("give either the densities of the rods or the name of a known phantom")
+    if densities_g_cm3 is None:
+        known = table_named(str(table))
+        return known if diameter_mm is None else replace(known, diameter_mm=diameter_mm)
+    if kind is None:
+        raise InputError("say what the densities of the rods are densities of: give their kind")
+    return user_table(densities_g_cm3, DensityKind(kind), diameter_mm)
 
 
 def summary(fit: LineFit) -> list[str]:
@@ -77,6 +100,8 @@ def case_block(fit: LineFit) -> str:
             "intercept": line.intercept,
             "kind": str(line.kind),
             "source": line.source,
+            "covariance": [list(row) for row in fit.covariance],
+            "range_HU": list(fit.range_HU),
         }
     }
     comments = "".join(f"# {text}\n" for text in summary(fit))

@@ -73,8 +73,8 @@ def guesses(search: Search) -> tuple[Guess, ...]:
 
 def _guesses(search: Search, pattern: Pattern) -> list[Guess]:
     """Guesses with rods seen in one pattern, wherever it may begin in the row."""
-    lines = lines_through(search.slabs, search.seen, pattern)
-    if lines is None or lines.quality <= CLEAR:
+    lines = lines_through(search.slabs, search.seen, pattern, CLEAR)
+    if lines is None:
         return []
     known = measure_all(search, lines)
     made = [_guess(search, lines, first, known) for first in range(search.count - pattern[-1])]

@@ -187,7 +187,12 @@ def check_surroundings(slabs: Slabs, lines: Lines, n: int) -> None:
     CalibrationError
         If so, unless it hardly differs from all that is around it.
     """
-    contrast = np.median([_contrast(slabs, lines, n, m) for m in range(len(slabs.slices))], axis=0)
+    inside = [
+        m
+        for m, k in enumerate(slabs.slices)
+        if border_mm(slabs.grid, lines.at(k)[n]) >= lines.diameter_mm / 2
+    ]
+    contrast = np.median([_contrast(slabs, lines, n, m) for m in inside], axis=0)
     strength = float(np.abs(np.median(contrast)))
     away = contrast * np.sign(np.median(contrast)) < 0.25 * strength
     if 3 * away.sum() >= SECTORS and np.abs(contrast).max() > FAINT_HU:

@@ -16,7 +16,7 @@ from bonekit.calibration.slabs import Slabs, border_mm, every_third, slabs_of
 from bonekit.errors import CalibrationError, InputError
 from bonekit.image.volume import Image
 
-CLEAR = 0.6  # least score of a disc in a row of more or fewer discs than asked for
+CLEAR = 0.6  # quality of a row that is not made up of odd edges, nor of rods cut in half
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +63,11 @@ def find_rods(ct: Image, count: int, diameter_mm: float | None = None) -> tuple[
         If fewer than two rods are asked for, or the voxels are too large for the rods.
     CalibrationError
         If fewer or more rods are there; if a rod is cut by the field of view, is saturated, or
-        touches or overlaps the body or the table. `calibrate_scan` also finds rods that look like
-        what is around them.
+        touches or overlaps the body or the table. `calibrate_on_rods` also finds rods that look
+        like what is around them.
     """
     search = look(ct, count, diameter_mm)
-    rods = whole_row(search)
+    rods = whole_row(search, CLEAR) or faint_row(search)
     if rods is None:
         raise too_few(search)
     return rods
@@ -88,13 +88,23 @@ def look(ct: Image, count: int, diameter_mm: float | None) -> Search:
     return Search(image, slabs, sightings(slabs, diameter_mm), count)
 
 
-def whole_row(search: Search) -> tuple[Rod, ...] | None:
-    """Measure the rods if all are seen; None if there is no such row."""
-    lines = lines_through(search.slabs, search.seen, tuple(range(search.count)))
+def whole_row(search: Search, least: float = 0.0) -> tuple[Rod, ...] | None:
+    """Measure the rods if all are seen with a least quality; None if there is no such row."""
+    lines = lines_through(search.slabs, search.seen, tuple(range(search.count)), least)
     if lines is None:
         return None
     _check_no_more(search, lines)
     return measure_all(search, lines)
+
+
+def faint_row(search: Search) -> tuple[Rod, ...] | None:
+    """Measure rods that are seen badly; not of two, through which any line would go."""
+    if search.count == 2:
+        return None
+    try:
+        return whole_row(search)
+    except CalibrationError as error:
+        raise CalibrationError(f"{too_few(search)}. What looks most like it: {error}") from error
 
 
 def measure_all(search: Search, lines: Lines) -> tuple[Rod, ...]:
@@ -121,8 +131,8 @@ def too_few(search: Search) -> CalibrationError:
     """Say how many rods there are, and whether the next is beyond the field of view."""
     count, slabs = search.count, search.slabs
     for fewer in range(count - 1, 1, -1):
-        lines = lines_through(slabs, search.seen, tuple(range(fewer)))
-        if lines is not None and lines.quality > CLEAR:
+        lines = lines_through(slabs, search.seen, tuple(range(fewer)), CLEAR)
+        if lines is not None:
             return CalibrationError(
                 f"found {fewer} of {count} calibration rods {lines.side.name} the patient"
                 f"{_beyond(slabs, lines)}. Check the number of densities and that all rods are in "

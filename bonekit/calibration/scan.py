@@ -16,7 +16,7 @@ from bonekit.calibration.line import (
     plausible,
 )
 from bonekit.calibration.measure import Rod
-from bonekit.calibration.rods import look, too_few, whole_row
+from bonekit.calibration.rods import CLEAR, Search, faint_row, look, too_few, whole_row
 from bonekit.calibration.tables import RodTable, subset
 from bonekit.errors import CalibrationError
 from bonekit.image.volume import Image
@@ -40,7 +40,7 @@ class _Judged:
         return self.off_HU <= MOST_OFF_HU
 
 
-def calibrate_scan(ct: Image, table: RodTable) -> LineFit:
+def calibrate_on_rods(ct: Image, table: RodTable) -> LineFit:
     """Find the rods of a phantom and fit the line from HU to density.
 
     Rods that look like what is around them are measured where the pitch of the others puts them,
@@ -61,14 +61,22 @@ def calibrate_scan(ct: Image, table: RodTable) -> LineFit:
         As for `find_rods` and `calibrate`; and if unseen rods can be at several places, or at none.
     """
     search = look(ct, len(table.densities_g_cm3), table.diameter_mm)
-    rods = whole_row(search)
-    if rods is not None:
-        return calibrate(rods, table)
-    judged = [one for guess in guesses(search) for one in _judge(guess, table)]
+    rods = whole_row(search, CLEAR)
+    if rods is None:
+        made = guesses(search)
+        rods = _most_likely(search, made, table) if made else faint_row(search)
+    if rods is None:
+        raise too_few(search)
+    return calibrate(rods, table)
+
+
+def _most_likely(search: Search, made: Sequence[Guess], table: RodTable) -> tuple[Rod, ...]:
+    """Rods of the guess that agrees with the table."""
+    judged = [one for guess in made for one in _judge(guess, table)]
     if not judged:
         raise too_few(search)
     chosen = _chosen(judged, too_few(search))
-    return calibrate([rod for rod in chosen.guess.rods if rod is not None], table)
+    return tuple(rod for rod in chosen.guess.rods if rod is not None)
 
 
 def _judge(guess: Guess, table: RodTable) -> list[_Judged]:
