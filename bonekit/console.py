@@ -36,26 +36,51 @@ def say(result: Result, folder: Path) -> None:
 
 
 def show_laws(laws: Iterable[Law]) -> None:
-    """Print a table of density-modulus laws."""
+    """Print a table of density-modulus laws, those of one bone together."""
     from rich.console import Console
     from rich.table import Table
+
+    from bonekit.fem.laws import SITE_GROUPS, site_group
 
     table = Table(title="E (and strength S) in MPa of the density rho in g/cm3", show_lines=True)
     for name in ("name", "density", "formula", "g/cm3", "site", "source"):
         table.add_column(name, no_wrap=name in ("name", "density"))
-    for law in laws:
-        formula = "E = " + " | ".join(str(piece) for piece in law.pieces)
-        source = law.source
-        if law.strength is not None:
-            formula += f"\nS = {law.strength}"
-            if law.strength_source not in ("", law.source):
-                source += f"\nS: {law.strength_source}"
-        span = f"{law.low:.4g} to {law.high:.4g}"
-        table.add_row(law.name, str(law.kind), formula, span, law.site, source)
+    for law in sorted(laws, key=lambda law: SITE_GROUPS.index(site_group(law))):
+        cells = (_formula(law), _range(law), law.site, _sources(law))
+        table.add_row(law.name, "any" if law.constant else str(law.kind), *cells)
     console = Console()
     if not console.is_terminal:
-        console = Console(width=240)  # a file or a pipe: one line for each law
+        console = Console(width=280)  # a file or a pipe: one line for each law
     console.print(table)
+
+
+def _formula(law: Law) -> str:
+    lines = ["E = " + " | ".join(str(piece) for piece in law.pieces)]
+    if law.strength is not None:
+        tension = f" (tension {law.tensile_strength})" if law.tensile_strength else ""
+        lines.append(f"S = {law.strength}{tension}")
+    if law.yield_strain is not None:
+        strain = law.yield_strain
+        lines.append(f"yields at {100 * strain.compression:g} % (tension {100 * strain.tension:g})")
+    if law.post_yield:
+        lines.append("softens: " + ", ".join(after.region for after in law.post_yield))
+    return "\n".join(lines)
+
+
+def _range(law: Law) -> str:
+    span = "any" if law.constant else f"{law.low:.4g} to {law.high:.4g}"
+    if law.valid is None:
+        return span
+    return f"{span}\nmeasured: {law.valid[0]:g} to {law.valid[1]:g}"
+
+
+def _sources(law: Law) -> str:
+    strain = law.yield_strain.source if law.yield_strain else ""
+    softening = law.post_yield[0].source if law.post_yield else ""
+    others = {"S": law.strength_source, "range": law.valid_source, "yield": strain}
+    others["softening"] = softening
+    lines = [f"{name}: {text}" for name, text in others.items() if text not in ("", law.source)]
+    return "\n".join([law.source, *lines])
 
 
 @contextmanager

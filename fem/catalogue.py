@@ -202,9 +202,7 @@ LAWS: Mapping[str, Law] = {
             "Mulder et al. 2007, as parosol-py offers it",
             "tissue of a developing mandible, micro-CT",
         ),
-        homminga(
-            10000.0, 1.0, DensityKind.HA, f"10 GPa at 1 g/cm3 are bonekit's choice ({_UNVERIFIED})"
-        ),
+        homminga(10000.0, 1.0, DensityKind.HA, f"10 GPa at 1 g/cm3 ({_UNVERIFIED})"),
         replace(
             fixed_modulus(18000.0, "bayraktar_2004_trabecular_tissue", _BAYRAKTAR),
             site="tissue of trabecular bone",

@@ -311,6 +311,22 @@ _SITES = {
 }
 
 
+SITE_GROUPS = ("femur", "vertebra", "several and other bones", "tissue")
+
+
+def site_group(law: Law) -> str:
+    """Name the group of `SITE_GROUPS` a law belongs to, for lists and pictures."""
+    if "tissue" in law.site:
+        return "tissue"
+    measured = _measured_on(law)
+    return measured[0] if measured in (["femur"], ["vertebra"]) else SITE_GROUPS[2]
+
+
+def _measured_on(law: Law) -> list[str]:
+    site = law.site.lower()
+    return [bone for bone, words in _SITES.items() if any(word in site for word in words)]
+
+
 def site_mismatch(law: Law, bone: str) -> str | None:
     """Remark on a law that was measured on another bone; None where it fits or names no bone.
 
@@ -320,8 +336,7 @@ def site_mismatch(law: Law, bone: str) -> str | None:
     bone : str
         Such as ``femur_left`` or ``vertebra_L3``.
     """
-    site = law.site.lower()
-    measured = [name for name, words in _SITES.items() if any(word in site for word in words)]
+    measured = _measured_on(law)
     if not measured or bone.split("_")[0] in measured:
         return None
     return (

@@ -6,7 +6,7 @@ import pytest
 from bonekit.density import DensityKind, conversion
 from bonekit.errors import InputError
 from bonekit.fem.catalogue import homminga
-from bonekit.fem.laws import PostYield, fixed_modulus, site_mismatch
+from bonekit.fem.laws import SITE_GROUPS, PostYield, fixed_modulus, site_group, site_mismatch
 from bonekit.fem.materials import LAWS, Law, Power, elasticity, law_named
 
 ASH = np.array([0.1, 0.4, 0.8, 1.2])
@@ -272,3 +272,12 @@ def test_a_law_of_another_bone_is_remarked(law: str, bone: str, fits: bool) -> N
     remark = site_mismatch(LAWS[law], bone)
     assert (remark is None) == fits
     assert remark is None or (law in remark and bone in remark and LAWS[law].site in remark)
+
+
+def test_laws_are_listed_by_their_bones() -> None:
+    groups = {name: site_group(law) for name, law in LAWS.items()}
+    assert set(groups.values()) == set(SITE_GROUPS)
+    assert groups["morgan_2003_femoral_neck"] == "femur"
+    assert groups["kopperdahl_2002_linear"] == "vertebra"
+    assert groups["keller_1994"] == groups["carter_hayes_1977"] == "several and other bones"
+    assert groups["mulder_2007"] == "tissue"
