@@ -1,29 +1,40 @@
-"""Decks for CalculiX and Abaqus: elements, binned materials, node sets, loads, one static step."""
+"""Decks for other solvers: elements, binned materials, sets, surfaces, load steps.
+
+`write_deck` writes a `Deck` by the suffix of the file; `deck_of` and `deck_of_model` make one of a
+mesh and of a model.
+"""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit import __version__
 from bonekit.errors import InputError
+from bonekit.fem.deck import Deck, Material, Step, check_mesh
+from bonekit.fem.deck_ansys import write_ansys
+from bonekit.fem.deck_aster import write_aster
+from bonekit.fem.deck_calculix import NUMBER, write_calculix_deck
+from bonekit.fem.deck_febio import write_febio
+from bonekit.fem.deck_nastran import write_nastran
 from bonekit.fem.model import Constraint, Load, Model
 from bonekit.meshing.tetra import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Hardening = Callable[[float], tuple[tuple[float, float], ...]]
 
-ELEMENT_TYPES = {4: "C3D4", 8: "C3D8", 10: "C3D10"}
-NUMBER = "%.12e"  # 19 characters at most: CalculiX reads 20
-ROWS = 20_000  # formatted at a time
+WRITERS: Mapping[str, Callable[[Deck, Path | str], None]] = {
+    ".inp": write_calculix_deck,
+    ".cdb": write_ansys,
+    ".feb": write_febio,
+    ".bdf": write_nastran,
+    ".med": write_aster,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +97,151 @@ def bin_moduli(E_MPa: Float, gap_MPa: float) -> Bins:
     return Bins(material, mean, float(error.max()), float(error.mean()))
 
 
+def write_deck(deck: Deck, path: Path | str) -> None:
+    """Write a deck in the format of the suffix; it appears only when it is complete.
+
+    Parameters
+    ----------
+    deck : Deck
+    path : path
+        .inp (CalculiX, Abaqus), .cdb (Ansys), .feb (FEBio 4), .bdf (Nastran), .med (Code_Aster,
+        with its .comm beside it).
+
+    Raises
+    ------
+    InputError
+        If the suffix is none of these, or the format cannot hold what the deck says.
+    """
+    deck_writer(path)(deck, path)
+
+
+def deck_writer(path: Path | str) -> Callable[[Deck, Path | str], None]:
+    """Find the writer for a file; `write_deck` says which there are."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise InputError(f"can't write a deck as {Path(path).name!r}; known: {', '.join(WRITERS)}")
+    return WRITERS[suffix]
+
+
+def materials_of(bins: Bins, nu: float, hardening: Hardening | None = None) -> tuple[Material, ...]:
+    """Materials of bins.
+
+    Parameters
+    ----------
+    bins : Bins
+    nu : float
+    hardening : callable, optional
+        From Young's modulus in MPa to a hardening table, see `Material`.
+
+    Raises
+    ------
+    InputError
+        If two would be the same in print.
+    """
+    moduli = bins.E_MPa.tolist()
+    if len({NUMBER % E for E in moduli}) != len(moduli):
+        raise InputError("two materials print the same modulus: take a larger bins_MPa")
+    return tuple(Material(E, nu, hardening(E) if hardening else ()) for E in moduli)
+
+
+def deck_of(
+    nodes_mm: Float,
+    elements: Int,
+    E_MPa: Float,
+    nu: float,
+    bins_MPa: float = 50.0,
+    *,
+    hardening: Hardening | None = None,
+    node_sets: Mapping[str, Int] | None = None,
+    element_sets: Mapping[str, Int] | None = None,
+    surfaces: Mapping[str, Int] | None = None,
+    steps: Sequence[Step] = (),
+    comments: Sequence[str] = (),
+) -> tuple[Deck, Bins]:
+    """Bin moduli and make a deck; see `Deck` for the parameters.
+
+    Parameters
+    ----------
+    E_MPa : ndarray of float, (n_elements,)
+    bins_MPa : float
+        Largest difference of moduli within a material.
+    hardening : callable, optional
+        See `materials_of`.
+
+    Returns
+    -------
+    deck : Deck
+    bins : Bins
+        Which material each element got, and the error that this makes.
+
+    Raises
+    ------
+    InputError
+        If arrays do not fit together, an element is inverted, or names clash.
+    """
+    check_mesh(nodes_mm, elements)
+    if E_MPa.shape != (len(elements),):
+        raise InputError(f"{E_MPa.shape} moduli for {len(elements)} elements")
+    bins = bin_moduli(E_MPa, bins_MPa)
+    said = (
+        f"moduli within {bins_MPa:g} MPa share a material,",
+        f"an error of {bins.largest_error:.3%} at most and {bins.mean_error:.3%} on average",
+    )
+    deck = Deck(
+        nodes_mm,
+        elements,
+        bins.material,
+        materials_of(bins, nu, hardening),
+        node_sets or {},
+        element_sets or {},
+        surfaces or {},
+        tuple(steps),
+        (*comments, *said),
+    )
+    return deck, bins
+
+
+def deck_of_model(model: Model, bins_MPa: float = 50.0) -> tuple[Deck, Bins]:
+    """Make a deck of a model, its nodes along the mesh axes, as are constraints and forces.
+
+    The head has the rotation from these axes to the world.
+    """
+    mesh = model.mesh
+    direction = mesh.grid.direction
+    comments = [
+        "coordinates, displacements and forces are along the axes of the mesh;",
+        "world (LPS) = D @ mesh, with the rows of D:",
+        *(" ".join(f"{x:+.9f}" for x in row) for row in direction),
+    ]
+    if np.linalg.det(direction) < 0:
+        comments.append("D is left-handed: seen in these axes the bone is mirrored")
+    return deck_of(
+        mesh.nodes_mm @ direction,
+        mesh.elements,
+        model.E_MPa,
+        model.nu,
+        bins_MPa,
+        element_sets=region_sets(mesh),
+        steps=[Step("load", model.constraints, model.loads)],
+        comments=comments,
+    )
+
+
+def deck_of_mesh(
+    mesh: VoxelMesh | TetMesh, E_MPa: Float, nu: float, bins_MPa: float = 50.0
+) -> tuple[Deck, Bins]:
+    """Make a deck of a mesh in world axes (LPS), with element sets of its regions, no steps."""
+    return deck_of(
+        mesh.nodes_mm,
+        mesh.world_elements,
+        E_MPa,
+        nu,
+        bins_MPa,
+        element_sets=region_sets(mesh),
+        comments=["coordinates are in world axes (LPS)"],
+    )
+
+
 def write_calculix(
     nodes_mm: Float,
     elements: Int,
@@ -95,232 +251,36 @@ def write_calculix(
     constraints: Sequence[Constraint] = (),
     loads: Sequence[Load] = (),
     bins_MPa: float = 50.0,
-    element_sets: Mapping[str, Int] | None = None,
-    comments: Sequence[str] = (),
 ) -> Bins:
-    """Write a CalculiX (and Abaqus) input deck in mm, N and MPa.
-
-    Numbers of nodes and elements in the deck are those of the arrays plus one. Each material has
-    an element set, each constraint and load a node set by its name. Forces of several loads on a
-    node are added up. Without constraints there is no step: mesh, sets and materials only. The
-    step prints the displacement of all nodes (NALL) and the reactions of each constraint to the
-    .dat file. The deck appears only when it is complete.
-
-    Parameters
-    ----------
-    nodes_mm : ndarray of float, (n_nodes, 3)
-        Along the axes of the constraints' components and of the forces.
-    elements : ndarray of int, (n_elements, 4, 8 or 10)
-        Node numbers from 0, in Abaqus order.
-    E_MPa : ndarray of float, (n_elements,)
-    nu : float
-    path : path
-    constraints : sequence of Constraint
-    loads : sequence of Load
-    bins_MPa : float
-        Largest difference of moduli within a material.
-    element_sets : mapping of str to ndarray of int, optional
-        More element sets, such as regions.
-    comments : sequence of str
-        Lines for the head of the deck.
-
-    Returns
-    -------
-    Bins
-        Which material each element got, and the error that this makes.
-
-    Raises
-    ------
-    InputError
-        If arrays do not fit together, an element is inverted, or names clash.
-    """
-    _check(nodes_mm, elements, E_MPa, nu)
-    bins = bin_moduli(E_MPa, bins_MPa)
-    moduli = [NUMBER % value for value in bins.E_MPa]
-    if len(set(moduli)) != len(moduli):
-        raise InputError("two materials print the same modulus: take a larger bins_MPa")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="ascii", errors="replace", newline="\n") as file:
-            file.writelines(f"** {line}\n" for line in _head(bins, bins_MPa, comments))
-            _write_mesh(file, nodes_mm, elements)
-            _write_materials(file, bins, moduli, nu)
-            _write_sets(file, constraints, loads, element_sets or {})
-            if constraints:
-                _write_step(file, constraints, loads, len(nodes_mm))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write arrays as a CalculiX (and Abaqus) deck with one step; see `deck_of`."""
+    steps = [Step("load", tuple(constraints), tuple(loads))] if constraints else []
+    deck, bins = deck_of(nodes_mm, elements, E_MPa, nu, bins_MPa, steps=steps)
+    write_calculix_deck(deck, path)
     return bins
 
 
 def export_deck(model: Model, path: Path | str, bins_MPa: float = 50.0) -> Bins:
-    """Write a model, its nodes along the mesh axes, in which constraints and forces are given.
-
-    The head of the deck has the rotation from these axes to the world.
-    """
-    mesh = model.mesh
-    direction = mesh.grid.direction
-    rows = [" ".join(f"{x:+.9f}" for x in row) for row in direction]
-    comments = [
-        "Coordinates, displacements and forces are along the axes of the mesh.",
-        "World (LPS) = D @ mesh, with the rows of D:",
-        *rows,
-    ]
-    if np.linalg.det(direction) < 0:
-        comments.append("D is left-handed: seen in these axes the bone is mirrored.")
-    return write_calculix(
-        mesh.nodes_mm @ direction,
-        mesh.elements,
-        model.E_MPa,
-        model.nu,
-        path,
-        model.constraints,
-        model.loads,
-        bins_MPa,
-        region_sets(mesh),
-        comments,
-    )
+    """Write a model for the solver of the suffix, see `deck_of_model` and `write_deck`."""
+    write = deck_writer(path)
+    deck, bins = deck_of_model(model, bins_MPa)
+    write(deck, path)
+    return bins
 
 
 def export_mesh(
     mesh: VoxelMesh | TetMesh, E_MPa: Float, nu: float, path: Path | str, bins_MPa: float = 50.0
 ) -> Bins:
-    """Write a mesh with its materials in world axes (LPS), without boundary conditions."""
-    return write_calculix(
-        mesh.nodes_mm,
-        mesh.world_elements,
-        E_MPa,
-        nu,
-        path,
-        bins_MPa=bins_MPa,
-        element_sets=region_sets(mesh),
-        comments=["Coordinates are in world axes (LPS)."],
-    )
+    """Write a mesh with its materials, see `deck_of_mesh` and `write_deck`."""
+    write = deck_writer(path)
+    deck, bins = deck_of_mesh(mesh, E_MPa, nu, bins_MPa)
+    write(deck, path)
+    return bins
 
 
 def region_sets(mesh: VoxelMesh | TetMesh) -> dict[str, Int]:
-    """Element numbers of each region by its name."""
+    """Element numbers of each region, by ``R_`` and its name."""
     region = mesh.element_region
-    present = np.unique(region).tolist()
     return {
-        mesh.names.get(value, f"region_{value}"): np.flatnonzero(region == value)
-        for value in present
+        f"R_{mesh.names.get(value, f'region_{value}')}": np.flatnonzero(region == value)
+        for value in np.unique(region).tolist()
     }
-
-
-def _check(nodes: Float, elements: Int, E_MPa: Float, nu: float) -> None:
-    if nodes.ndim != 2 or nodes.shape[1] != 3 or not np.isfinite(nodes).all():
-        raise InputError(f"nodes must be (n, 3) and finite, got shape {nodes.shape}")
-    if elements.ndim != 2 or elements.shape[1] not in ELEMENT_TYPES or not len(elements):
-        raise InputError(f"elements must be (n, 4, 8 or 10) with n > 0, got {elements.shape}")
-    if elements.min() < 0 or elements.max() >= len(nodes):
-        raise InputError(f"an element names a node out of 0..{len(nodes) - 1}")
-    if E_MPa.shape != (len(elements),):
-        raise InputError(f"{E_MPa.shape} moduli for {len(elements)} elements")
-    if not -1.0 < nu < 0.5:
-        raise InputError(f"Poisson's ratio must lie between -1 and 0.5, got {nu}")
-    corner = elements[:, [0, 1, 3, 4] if elements.shape[1] == 8 else [0, 1, 2, 3]]
-    a, b, c, d = np.moveaxis(nodes[corner], 1, 0)
-    inverted = np.einsum("ij,ij->i", b - a, np.cross(c - a, d - a)) <= 0
-    if inverted.any():
-        raise InputError(
-            f"{np.count_nonzero(inverted)} of {len(elements)} elements are inverted or flat "
-            f"(first: {inverted.argmax()}); of a left-handed grid take mesh.world_elements"
-        )
-
-
-def _head(bins: Bins, gap: float, comments: Sequence[str]) -> list[str]:
-    return [
-        f"bonekit {__version__}; mm, N, MPa",
-        *comments,
-        f"{len(bins.E_MPa)} materials: moduli within {gap:g} MPa take their mean,",
-        f"an error of {bins.largest_error:.3%} at most and {bins.mean_error:.3%} on average.",
-    ]
-
-
-def _write_mesh(file: TextIO, nodes: Float, elements: Int) -> None:
-    file.write("*NODE, NSET=NALL\n")
-    numbered = np.column_stack([np.arange(1, len(nodes) + 1), nodes])
-    _write_rows(file, f"%d,{NUMBER},{NUMBER},{NUMBER}\n", numbered)
-    file.write(f"*ELEMENT, TYPE={ELEMENT_TYPES[elements.shape[1]]}, ELSET=EALL\n")
-    rows = np.column_stack([np.arange(1, len(elements) + 1), elements + 1])
-    _write_rows(file, ",".join(["%d"] * rows.shape[1]) + "\n", rows)
-
-
-def _write_materials(file: TextIO, bins: Bins, moduli: list[str], nu: float) -> None:
-    order = np.argsort(bins.material, kind="stable")
-    ends = np.cumsum(np.bincount(bins.material))
-    for number, (members, modulus) in enumerate(
-        zip(np.split(order, ends[:-1]), moduli, strict=True), start=1
-    ):
-        _write_set(file, f"*ELSET, ELSET=MAT{number}", members)
-        file.write(f"*MATERIAL, NAME=MAT{number}\n*ELASTIC\n{modulus},{NUMBER % nu}\n")
-        file.write(f"*SOLID SECTION, ELSET=MAT{number}, MATERIAL=MAT{number}\n")
-
-
-def _write_sets(
-    file: TextIO,
-    constraints: Sequence[Constraint],
-    loads: Sequence[Load],
-    element_sets: Mapping[str, Int],
-) -> None:
-    parts: tuple[Constraint | Load, ...] = (*constraints, *loads)
-    names = [_name(part.name) for part in parts]
-    if len(set(names)) != len(names) or "NALL" in names:
-        raise InputError(f"names of node sets clash in the deck: {', '.join(names)}")
-    for name, part in zip(names, parts, strict=True):
-        _write_set(file, f"*NSET, NSET={name}", part.nodes)
-    for name, members in element_sets.items():
-        _write_set(file, f"*ELSET, ELSET=R_{_name(name)}", members)
-
-
-def _write_step(
-    file: TextIO, constraints: Sequence[Constraint], loads: Sequence[Load], n_nodes: int
-) -> None:
-    file.write("*STEP\n*STATIC\n*BOUNDARY\n")
-    for part in constraints:
-        held = np.broadcast_to(part.displacement_mm, (len(part.nodes), len(part.components)))
-        for component, values in zip(part.components, held.T, strict=True):
-            dof = component + 1
-            rows = np.column_stack([part.nodes + 1, values])
-            _write_rows(file, f"%d,{dof},{dof},{NUMBER}\n", rows)
-    force = np.zeros((n_nodes, 3))
-    for load in loads:
-        np.add.at(force, load.nodes, load.force_N)
-    node, axis = np.nonzero(force)
-    if node.size:
-        file.write("*CLOAD\n")
-        _write_rows(
-            file, f"%d,%d,{NUMBER}\n", np.column_stack([node + 1, axis + 1, force[node, axis]])
-        )
-    file.write("*NODE PRINT, NSET=NALL\nU\n")
-    for part in constraints:
-        file.write(f"*NODE PRINT, NSET={_name(part.name)}, TOTALS=YES\nRF\n")
-    file.write("*NODE FILE\nU, RF\n*EL FILE\nS, E\n*END STEP\n")
-
-
-def _write_rows(file: TextIO, row: str, values: NDArray[np.number]) -> None:
-    """Format rows, a block of them at a time: the fastest that Python has."""
-    for block in _blocks(values):
-        file.write(row * len(block) % tuple(block.ravel().tolist()))
-
-
-def _blocks(values: NDArray[np.number]) -> Iterator[NDArray[np.number]]:
-    for start in range(0, len(values), ROWS):
-        yield values[start : start + ROWS]
-
-
-def _write_set(file: TextIO, keyword: str, members: Int) -> None:
-    """Write a set, sixteen numbers a line, the most that is allowed."""
-    numbers = (np.unique(members) + 1).tolist()
-    file.write(keyword + "\n")
-    for start in range(0, len(numbers), 16):
-        file.write(",".join(map(str, numbers[start : start + 16])) + "\n")
-
-
-def _name(name: str) -> str:
-    """Make a set name that both solvers read: capitals, digits and underscores."""
-    clean = re.sub(r"\W", "_", name.upper(), flags=re.ASCII)
-    return clean if clean[:1].isalpha() else f"S_{clean}"

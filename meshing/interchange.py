@@ -23,6 +23,13 @@ from bonekit.meshing.tetra import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
 
 Fields = Mapping[str, NDArray[Any]]
+Groups = Mapping[str, NDArray[np.int64]]
+# Of elements by their number of nodes: meshio's name, MED's number and order of the nodes.
+MED_CELLS = {
+    4: ("tetra", 304, [0, 2, 1, 3]),
+    8: ("hexahedron", 308, [0, 3, 2, 1, 4, 7, 6, 5]),
+    10: ("tetra10", 310, [0, 2, 1, 3, 6, 5, 4, 7, 9, 8]),
+}
 FORMATS = {".msh": "gmsh22", ".med": "med", ".xdmf": "xdmf", ".vtu": "vtu"}
 
 
@@ -101,6 +108,71 @@ def read_mesh(
     raise InputError(f"{path.name} is no mesh of bonekit: cell types {sorted(types)}")
 
 
+def write_med(
+    path: Path,
+    nodes_mm: NDArray[np.float64],
+    elements: NDArray[np.int64],
+    node_groups: Groups,
+    cell_groups: Groups,
+) -> None:
+    """Write a mesh with named groups for Code_Aster and Salome.
+
+    Parameters
+    ----------
+    path : path
+    nodes_mm : ndarray of float, (n_nodes, 3)
+    elements : ndarray of int, (n_elements, 4, 8 or 10)
+        Nodes in the order of VTK.
+    node_groups, cell_groups : mapping of str to ndarray of int
+    """
+    import meshio
+
+    kind, _, order = MED_CELLS[elements.shape[1]]
+    node_family, node_tags = _families(node_groups, len(nodes_mm), 1)
+    cell_family, cell_tags = _families(cell_groups, len(elements), -1)
+    mesh = meshio.Mesh(
+        nodes_mm,
+        [(kind, elements[:, order])],
+        point_data={"point_tags": node_family},
+        cell_data={"cell_tags": [cell_family]},
+    )
+    mesh.point_tags, mesh.cell_tags = node_tags, cell_tags
+    meshio.write(path, mesh, file_format="med")
+    _name_med_cells(path, elements.shape[1])
+
+
+def _name_med_cells(path: Path, n_nodes: int) -> None:
+    """Add what meshio 5.3.5 leaves out and Code_Aster asks for: the type of cells as a number.
+
+    Without it Code_Aster refuses the file (meshlane, pull request 16, 2026). The order of nodes
+    is another thing that meshio leaves to its caller: MED turns solids the other way round than
+    VTK (Salome's documentation of connectivity; meshlane, pull requests 9 and 16).
+    """
+    import h5py  # type: ignore[import-untyped]
+
+    with h5py.File(path, "a") as file:
+        for step in file["ENS_MAA/mesh"].values():
+            for cells in step["MAI"].values():
+                cells.attrs.create("GEO", MED_CELLS[n_nodes][1], dtype=np.int32)
+
+
+def _families(
+    groups: Groups, count: int, sign: int
+) -> tuple[NDArray[np.int64], dict[int, list[str]]]:
+    """MED's families: a number for each combination of groups, and the groups of each."""
+    family = np.zeros(count, dtype=np.int64)
+    combinations: list[list[str]] = [[]]
+    for name, members in groups.items():
+        old, new = np.unique(family[members], return_inverse=True)
+        family[members] = len(combinations) + new.ravel()
+        combinations += [[*combinations[k], name] for k in old.tolist()]
+    used, family = np.unique(family, return_inverse=True)  # those without members are dropped
+    kept = [combinations[k] for k in used.tolist()]
+    start = 0 if not kept[0] else 1
+    names = {sign * (k + start): combination for k, combination in enumerate(kept) if combination}
+    return sign * (family.ravel() + start), names
+
+
 def _grid(mesh: VoxelMesh | TetMesh, cells: Fields, points: Fields) -> pv.UnstructuredGrid:
     """VTK's form of the mesh, with what it takes to read it back."""
     kind = pv.CellType.HEXAHEDRON if isinstance(mesh, VoxelMesh) else pv.CellType.TETRA
@@ -142,7 +214,8 @@ def _write_meshio(
 ) -> None:
     import meshio  # half a second: only where it is needed
 
-    block = "hexahedron" if isinstance(mesh, VoxelMesh) else "tetra"
+    elements = mesh.world_elements
+    block, _, order = MED_CELLS[elements.shape[1]]
     region = mesh.element_region.astype(np.int32)
     cell_data = {name: [np.asarray(v)] for name, v in cells.items()}
     names = {}
@@ -153,12 +226,14 @@ def _write_meshio(
         cell_data["region"] = [region.astype(np.float64 if suffix == ".med" else np.int32)]
     out = meshio.Mesh(
         mesh.nodes_mm,
-        [(block, mesh.world_elements)],
+        [(block, elements[:, order] if suffix == ".med" else elements)],
         point_data=dict(points),
         cell_data=cell_data,
         field_data=names,
     )
     meshio.write(path, out, file_format=FORMATS[suffix])
+    if suffix == ".med":
+        _name_med_cells(path, elements.shape[1])
 
 
 def _write_xdmf(mesh: VoxelMesh | TetMesh, path: Path, cells: Fields, points: Fields) -> None:
@@ -191,11 +266,17 @@ def _known_suffix(path: Path) -> str:
     if suffix not in FORMATS:
         raise InputError(
             f"can't write a mesh as {path.name!r}; allowed: {', '.join(sorted(FORMATS))} "
-            "(and .inp through bonekit.fem.decks)"
+            "(and decks through bonekit.fem.decks)"
         )
-    if suffix in (".med", ".xdmf") and importlib.util.find_spec("h5py") is None:
-        raise InputError(f"{suffix} files need h5py: pip install bonekit[hdf5]")
+    if suffix in (".med", ".xdmf"):
+        require_h5py(suffix)
     return suffix
+
+
+def require_h5py(suffix: str) -> None:
+    """Refuse what needs h5py where it is missing."""
+    if importlib.util.find_spec("h5py") is None:
+        raise InputError(f"{suffix} files need h5py: pip install bonekit[hdf5]")
 
 
 def _check_fields(fields: Fields, rows: int, what: str) -> None:

@@ -28,7 +28,7 @@ def sections(path: Path) -> dict[str, list[list[float]]]:
             continue
         if line.startswith("*"):
             rows = found.setdefault(line, [])
-        elif re.fullmatch(r"[-+0-9.e,]+", line):
+        elif re.fullmatch(r"[-+0-9.e, ]+", line):
             rows.append([float(x) for x in line.rstrip(",").split(",")])
     return found
 
