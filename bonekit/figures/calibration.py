@@ -44,10 +44,11 @@ def _draw_slice(axes: Axes, ct: Image, fit: LineFit) -> None:
     for n, rod in enumerate(fit.rods, 1):
         i, j, _ = ct.grid.index(rod.centre_mm)
         centre = ((i + 0.5) * steps[0], (j + 0.5) * steps[1])
-        axes.add_patch(Circle(centre, rod.diameter_mm / 2, fill=False, edgecolor=ROD))
+        style = "-" if rod.seen else ":"
+        axes.add_patch(Circle(centre, rod.diameter_mm / 2, fill=False, edgecolor=ROD, ls=style))
         axes.text(*centre, str(n), color=ROD, ha="center", va="center", fontsize=7)
     axes.set_axis_off()
-    axes.set_title("Rods, from the patient's right", fontsize=9, color=INK)
+    axes.set_title(f"Rods, from the patient's {fit.first}; dotted: not seen", fontsize=9, color=INK)
 
 
 def _draw_line(axes: Axes, fit: LineFit) -> None:
@@ -64,4 +65,5 @@ def _draw_line(axes: Axes, fit: LineFit) -> None:
     axes.set_xlabel("HU", fontsize=8, color=INK)
     axes.set_ylabel(f"{fit.table.kind} density, g/cm3", fontsize=8, color=INK)
     axes.tick_params(labelsize=7)
-    axes.set_title(f"{fit.slope:.4g} HU {fit.intercept:+.3g}, R2 {fit.r2:.5f}", fontsize=9)
+    r2 = f"R2 {fit.r2:.5f}" if len(fit.rods) > 2 else "two rods, no residuals"
+    axes.set_title(f"{fit.slope:.4g} HU {fit.intercept:+.3g}, {r2}", fontsize=9)
