@@ -33,6 +33,7 @@ Mask = NDArray[np.bool_]
 
 PATCH_MM = 5.0  # edge of the patches: wide enough that whole voxels hardly round their area
 REACH = 2.2  # standard deviations of the whole blur beyond which nothing is left to bring back
+DENSEST = 1.25  # of compact bone: no voxel becomes denser; mineral left over is counted
 FILL_MM = 6.0  # where a fit failed, neighbours within this distance stand in
 
 
@@ -53,6 +54,9 @@ class Correction:
         What was brought back from outside the mask.
     soft_tissue_g : float
         What soft tissue showed within the mask: taken out.
+    unplaced_g : float
+        Mineral for which its patch of the mask had no room: a mask much smaller than the bone, or
+        a fit gone astray. ``after = before + spilled - soft_tissue - unplaced``.
     """
 
     density: DensityImage
@@ -62,6 +66,7 @@ class Correction:
     mineral_after_g: float
     spilled_g: float
     soft_tissue_g: float
+    unplaced_g: float
 
 
 def corrected_density(density: DensityImage, labels: LabelMap, cortex: CorticalMap) -> DensityImage:
@@ -96,12 +101,9 @@ def correct(density: DensityImage, labels: LabelMap, cortex: CorticalMap) -> Cor
     seen = density.array[tuple(shell.index.T)].astype(np.float64)
     # Bone as seen inside; outside as modelled, as soft tissue there is no even background.
     bone = np.where(inside, seen - shell.soft, shell.bone)
-    count = int(shell.patch.max()) + 1
-    total = np.bincount(shell.patch, bone, count)
-    laid = np.bincount(shell.patch[inside], shell.sharp[inside], count)
-    scale = np.divide(total, laid, out=np.ones(count), where=laid > 0)
+    scale, unplaced = _scale(shell, bone, inside, DENSEST * cortex.cortical_density_g_cm3)
     array = density.array.astype(np.float32).copy()
-    rows = inside & (laid > 0)[shell.patch]
+    rows = inside & (scale > 0)[shell.patch]
     array[tuple(shell.index[rows].T)] = (shell.sharp * scale[shell.patch])[rows]
     gram = density.grid.voxel_mm3 / 1000.0
     return Correction(
@@ -112,7 +114,21 @@ def correct(density: DensityImage, labels: LabelMap, cortex: CorticalMap) -> Cor
         mineral_after_g=float(array[mask].sum(dtype=np.float64)) * gram,
         spilled_g=float(bone[~inside].sum()) * gram,
         soft_tissue_g=float(shell.soft[inside].sum()) * gram,
+        unplaced_g=unplaced * gram,
     )
+
+
+def _scale(shell: _Shell, bone: Float, inside: Mask, densest: float) -> tuple[Float, float]:
+    """Factor (patches,) that gives each patch its own mineral, and what found no room (g/cm3)."""
+    count = int(shell.patch.max()) + 1
+    total = np.bincount(shell.patch, bone, count)
+    laid = np.bincount(shell.patch[inside], shell.sharp[inside], count)
+    highest = np.zeros(count)
+    np.maximum.at(highest, shell.patch[inside], shell.sharp[inside])
+    wanted = np.divide(total, laid, out=np.zeros(count), where=laid > 0)
+    most = np.divide(densest, highest, out=np.zeros(count), where=highest > 0)
+    scale = np.clip(wanted, 0.0, most)
+    return scale, float((total - scale * laid).sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,7 +161,21 @@ def test_a_correction_changes_the_shell_alone() -> None:
     assert balance.mineral_after_g == pytest.approx(bone.sum() * gram, rel=0.002)
     seen = density.array[bone_mask(labels)].sum(dtype=np.float64) * gram
     brought = balance.spilled_g - balance.soft_tissue_g
+    assert balance.unplaced_g == pytest.approx(0, abs=1e-6)
     assert balance.mineral_after_g == pytest.approx(seen + brought, rel=1e-6)
+
+
+def test_no_voxel_becomes_denser_than_bone_can_be() -> None:
+    density, labels = ball()
+    small = np.linalg.norm(density.grid.points(), axis=-1) < RADIUS - 1.5
+    labels = labels.with_array(np.where(small, labels.array, 0).astype(np.uint8))
+    balance = correct(density, labels, measured(density, labels))
+    mask = bone_mask(labels)
+    assert balance.density.array[mask].max() <= 1.25 * COMPACT * (1 + 1e-6)
+    assert balance.unplaced_g > 0
+    gained = balance.mineral_after_g - balance.mineral_before_g
+    moved = balance.spilled_g - balance.soft_tissue_g - balance.unplaced_g
+    assert gained == pytest.approx(moved, rel=1e-5)
 
 
 def test_peeling_in_a_turned_image_looks_inwards() -> None:
