@@ -78,7 +78,9 @@ def match_energy(names: Sequence[str], measured_HU: Float, errors_HU: Float) -> 
 
     low, high = SEARCHED_KEV
     tried = np.arange(low + 2, high, 4.0)
-    best = min(tried, key=lambda e: float((off(np.array([e, 1.0, 0.0])) ** 2).sum()))
+    shown = np.stack([tissue_hu(name, tried) for name in names])
+    misfit = (((measured_HU - shown.T) / errors_HU) ** 2).sum(axis=1)
+    best = float(tried[misfit.argmin()])
     bounds = ([low, -np.inf, -np.inf], [high, np.inf, np.inf])
     found = least_squares(
         off, [best, 1.0, 0.0], jac="3-point", bounds=bounds, x_scale=(10.0, 0.01, 10.0)

@@ -31,7 +31,8 @@ def test_a_spectrum_ends_at_its_voltage_and_hardens() -> None:
     means = []
     for kVp in VOLTAGES:
         energy, share = spectrum(kVp)
-        assert energy.max() < kVp and share.min() >= 0
+        assert energy.max() < kVp
+        assert share.min() >= 0
         assert share.sum() == pytest.approx(1)
         means.append(float(energy @ share))
     assert (np.diff(means) > 5).all()
