@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityImage
 from bonekit.image.volume import LabelMap
+from bonekit.meshing.conserve import bone_image
+from bonekit.meshing.sampling import Mesh, sample_elements
 from bonekit.meshing.voxel import VoxelMesh
-from bonekit.meshing.voxelise import sample_elements, voxel_mesh
+from bonekit.meshing.voxelise import voxel_mesh
 from bonekit.segmentation.base import BONE_REGIONS, Segmentation
 
 Float = NDArray[np.float64]
@@ -33,34 +35,42 @@ def bone_mesh(segmentation: Segmentation, edge_mm: float = 1.5) -> VoxelMesh:
         If the edge length does not suit the bone.
     """
     anatomy = segmentation.anatomy
-    mesh = voxel_mesh(segmentation.labels, edge_mm, direction=anatomy.frame)
     if not isinstance(anatomy, FemurAnatomy):
-        return mesh
+        return voxel_mesh(segmentation.labels, edge_mm, anatomy.frame)
+    # faces of the cubes lie in the cut: no bone is lost or gained there
+    cut = anatomy.shaft_point_mm + anatomy.distal_mm * anatomy.shaft_axis
+    mesh = voxel_mesh(segmentation.labels, edge_mm, anatomy.frame, corner_mm=cut)
     below = anatomy.height_mm(mesh.centres_mm) < anatomy.distal_mm
     region = mesh.region.copy()
     region[tuple(mesh.element_ijk[below].T)] = 0
     return replace(mesh, region=region)
 
 
-def element_density(density: DensityImage, mesh: VoxelMesh, segmentation: Segmentation) -> Float:
+def element_density(
+    density: DensityImage, mesh: Mesh, segmentation: Segmentation, conserve: bool = True
+) -> Float:
     """Mean density of the bone in each element, in g/cm3, (n_elements,).
 
-    Sub-voxel points outside the segmented bone are left out, so that muscle and air do not thin
-    the surface.
+    Muscle and air don't thin the surface, and the mineral on the mesh is that in the mask: see
+    `bonekit.meshing.conserve.bone_image`, also for `conserve`.
 
     Raises
     ------
     InputError
-        If an element lies outside the image.
+        If an element lies outside the image, or the density is not finite in the bone.
     """
-    return sample_elements(density, mesh, bone_of(segmentation))
+    return sample_elements(bone_image(density, bone_of(segmentation), mesh, conserve), mesh)
 
 
 def bone_of(segmentation: Segmentation) -> LabelMap:
-    """All bone of a segmentation as one label, 1."""
-    labels = segmentation.labels
-    return LabelMap(np.isin(labels.array, _values(labels)).astype(np.uint8), labels.grid)
+    """All bone of a segmentation as one label, 1: what `bone_mesh` fills.
 
-
-def _values(labels: LabelMap) -> list[int]:
-    return [value for value, name in labels.names.items() if name in BONE_REGIONS]
+    A femur ends at the lowest complete cross-section.
+    """
+    labels, anatomy = segmentation.labels, segmentation.anatomy
+    bone = labels.mask(*(name for name in labels.names.values() if name in BONE_REGIONS))
+    if isinstance(anatomy, FemurAnatomy):
+        ijk = np.argwhere(bone)
+        below = anatomy.height_mm(labels.grid.world(ijk)) < anatomy.distal_mm
+        bone[tuple(ijk[below].T)] = False
+    return LabelMap(bone.astype(np.uint8), labels.grid, {1: "bone"})

@@ -8,8 +8,8 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.density import DensityImage, DensityKind
 from bonekit.image.volume import Grid, LabelMap
-from bonekit.meshing.bone import bone_mesh, element_density
-from bonekit.meshing.voxelise import sample_elements
+from bonekit.meshing.bone import bone_mesh, bone_of, element_density
+from bonekit.meshing.sampling import sample_elements
 from bonekit.segmentation.base import COLOURS, REGIONS, Segmentation
 
 TURN = Rotation.from_euler("xyz", (12, -8, 25), degrees=True).as_matrix()
@@ -103,7 +103,7 @@ def test_density_in_the_depth_is_the_mean_over_the_element() -> None:
     mesh = bone_mesh(segmentation, 2.0)
     slope = np.array([0.004, -0.003, 0.005])
     image = DensityImage((0.5 + (GRID.points() - CENTRE) @ slope).astype(np.float32), GRID)
-    made = element_density(image, mesh, segmentation)
+    made = element_density(image, mesh, segmentation, conserve=False)
     exact = 0.5 + (mesh.centres_mm - CENTRE) @ slope
     assert np.mean(np.abs(made - exact) < 1e-5) > 0.6
     assert np.abs(made - exact).max() < 0.01  # surface elements: the mean of their inner part
@@ -118,15 +118,23 @@ def test_other_bone_is_left_out() -> None:
     np.testing.assert_allclose(made[far], 0.5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("edge_mm", "within"), [(1.5, 0.04), (3.0, 0.02)])  # measured -3.1, -1.3 %
-def test_mass_is_kept(edge_mm: float, within: float) -> None:
-    """Of a field with a wavelength of 16 mm that drops to zero outside the bone.
-
-    Some is lost where values are interpolated across the surface.
-    """
-    segmentation = femur(0.0)
+@pytest.mark.parametrize("distal_mm", [0.0, 20.3])
+@pytest.mark.parametrize("edge_mm", [1.5, 3.0])
+def test_mass_is_kept(edge_mm: float, distal_mm: float) -> None:
+    """Of a field with a wavelength of 16 mm that drops to zero outside the bone."""
+    segmentation = femur(distal_mm)
     image = density(segmentation, 0.6 + 0.3 * np.sin(GRID.points() @ [0.3, 0.2, 0.15]))
     mesh = bone_mesh(segmentation, edge_mm)
-    voxels = float(image.array.sum(dtype=float) * GRID.voxel_mm3)
+    meshed = bone_of(segmentation).array > 0
+    voxels = float(image.array[meshed].sum(dtype=float) * GRID.voxel_mm3)
     elements = float(element_density(image, mesh, segmentation).sum() * edge_mm**3)
-    assert elements == pytest.approx(voxels, rel=within)
+    assert elements == pytest.approx(voxels, rel=0.005)
+
+
+def test_the_bone_ends_where_the_mesh_does() -> None:
+    segmentation = femur(20.3)
+    bone, whole = bone_of(segmentation).array > 0, segmentation.bone_mask
+    height = segmentation.anatomy.height_mm(GRID.points())
+    np.testing.assert_array_equal(bone, whole & (height >= 20.3))
+    mesh = bone_mesh(segmentation, 2.0)
+    assert segmentation.anatomy.height_mm(mesh.nodes_mm).min() == pytest.approx(20.3, abs=1e-9)
