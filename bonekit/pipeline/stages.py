@@ -50,7 +50,7 @@ from bonekit.storage import (
     save_solution,
 )
 from bonekit.summary import draw, summarise, write_fields
-from bonekit.uncertainty import relined, strength_error
+from bonekit.uncertainty import StrengthError, relined, strength_error
 
 # The stages in order, and what each leaves in the run folder.
 STAGES = {
@@ -189,24 +189,28 @@ def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None
     progress("uncertainty", 0.0, "of the calibration" if wanted else "not asked for or not known")
 
     def work() -> None:
-        problem = problem_of(folder, case)
-        solution = load_solution(folder.path / "solution.npz")
-        strength = judge(problem, solution).strength_N
-        settings = case.solver.model_dump() | {"rtol": max(case.solver.rtol, VARIANT_RTOL)}
-        done = 0
-
-        def strength_with(other: tuple[float, float]) -> float:
-            nonlocal done
-            variant = problem_of(folder, case, other)
-            found = judge(variant, solve_problem(variant, **settings, start=solution)).strength_N
-            done += 1
-            progress("uncertainty", done / 4, f"line {done} of 4: {found / 1000:.2f} kN")
-            return found
-
-        error = strength_error(strength, line, strength_with) if wanted else None
-        write_json(folder.path / "uncertainty.json", None if error is None else asdict(error))
+        error = asdict(_error_of(folder, case, progress)) if wanted else None
+        write_json(folder.path / "uncertainty.json", error)
 
     folder.stage("uncertainty", entry(case.uncertainty), work)
+
+
+def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthError:
+    """Solve again with four other lines from HU to density, each from the solution known."""
+    solution = load_solution(folder.path / "solution.npz")
+    settings = case.solver.model_dump() | {"rtol": max(case.solver.rtol, VARIANT_RTOL)}
+    strengths: list[float] = []
+
+    def strength_with(line: tuple[float, float]) -> float:
+        problem = problem_of(folder, case, line)
+        found = judge(problem, solve_problem(problem, **settings, start=solution)).strength_N
+        strengths.append(found)
+        text = f"line {len(strengths)} of 4: {found / 1000:.2f} kN"
+        progress("uncertainty", len(strengths) / 4, text)
+        return found
+
+    strength = judge(problem_of(folder, case), solution).strength_N
+    return strength_error(strength, calibration_of(folder), strength_with)
 
 
 def report_stage(
