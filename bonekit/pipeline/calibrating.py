@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
 from numpy.typing import NDArray
 
-from bonekit.calibration import calibrate, find_rods
+from bonekit.calibration import calibrate_on_rods
 from bonekit.calibration.files import table_of
 from bonekit.calibration.internal import internal_calibration
 from bonekit.calibration.tissues import find_tissues
@@ -21,6 +23,7 @@ from bonekit.figures.calibration_internal import internal_calibration_figure
 from bonekit.image import ScanInfo, read_labels
 from bonekit.image.volume import Grid, Image
 from bonekit.resolve import line_of
+from bonekit.storage import plain
 
 Settings = LineSettings | RodSettings | InternalSettings | None
 
@@ -76,27 +79,31 @@ def calibrate_scan(ct: Image | None, settings: Settings, scanner: ScanInfo) -> M
         return Measured(line_of(settings), "line")
     if ct is None:
         raise InputError(f"a calibration by {settings.method} needs the scan: use `bonekit run`")
-    by = _by_rods(ct, settings) if isinstance(settings, RodSettings) else None
-    found = by or _by_tissues(ct, settings, scanner)  # type: ignore[arg-type]
+    if isinstance(settings, RodSettings):
+        found = _by_rods(ct, settings)
+    else:
+        found = _by_tissues(ct, settings, scanner)
     line = replace(found.line, kVp=scanner.kVp, kernel=scanner.kernel or None)
     return replace(found, line=line)
 
 
 def _by_rods(ct: Image, settings: RodSettings) -> Measured:
     table = table_of(settings.table, settings.densities_g_cm3, settings.kind, settings.diameter_mm)
-    fit = calibrate(find_rods(ct, len(table.densities_g_cm3), table.diameter_mm), table)
+    fit = calibrate_on_rods(ct, table)
     rows = zip(fit.rods, fit.densities_g_cm3, fit.residuals_g_cm3, strict=True)
     samples = tuple(
         {
-            "name": f"rod {n} from the right, {density:.4g} g/cm3",
+            "name": f"rod {n} from the {fit.first}, {density:.4g} g/cm3",
             "mean_HU": rod.mean_HU,
             "sem_HU": rod.sem_HU,
             "residual_g_cm3": residual,
         }
         for n, (rod, density, residual) in enumerate(rows, 1)
     )
-    picture = calibration_figure(ct, fit)
-    return Measured(fit.calibration(), "rods", {"R2": fit.r2}, samples, picture)
+    evidence = {"table": table.name, "R2": fit.r2} if len(fit.rods) > 2 else {"table": table.name}
+    if fit.remarks:
+        evidence["remarks"] = list(fit.remarks)
+    return Measured(fit.calibration(), "rods", evidence, samples, calibration_figure(ct, fit))
 
 
 def _by_tissues(ct: Image, settings: InternalSettings, scanner: ScanInfo) -> Measured:
@@ -129,6 +136,43 @@ def _tissue_masks(settings: InternalSettings, grid: Grid) -> dict[str, NDArray[A
     if not masks:
         raise InputError("the tissue masks have no names: give them in labels.json or the header")
     return masks
+
+
+def in_words(found: Measured) -> list[str]:
+    """Lines that tell a calibration: slope and intercept with errors, range, every sample."""
+    line = found.line
+    lines = [f"slope: {line.slope:.6g} g/cm3 per HU", f"intercept: {line.intercept:.6g} g/cm3"]
+    if line.covariance is not None:
+        (slope, both), (_, intercept) = line.covariance
+        lines = [
+            f"{lines[0]}, standard error {slope**0.5:.2g}",
+            f"{lines[1]}, standard error {intercept**0.5:.2g}",
+            f"covariance of both: {both:.3g}",
+        ]
+    if line.range_HU is not None:
+        low, high = line.range_HU
+        density = [float(line(np.array(hu))) for hu in (low, high)]
+        lines.append(
+            f"measured from {low:.0f} to {high:.0f} HU ({density[0]:.3g} to {density[1]:.3g} "
+            "g/cm3), extrapolated beyond"
+        )
+    lines += [f"{k}: {v:.6g}" for k, v in found.evidence.items() if isinstance(v, float)]
+    lines += [
+        f"{s['name']}: {s['mean_HU']:.1f} +/- {s['sem_HU']:.2g} HU, residual "
+        f"{1000 * s['residual_g_cm3']:+.2f} mg/cm3"
+        for s in found.samples
+    ]
+    return lines + [f"note: {text}" for text in found.evidence.get("remarks", ())]
+
+
+def case_block(found: Measured) -> str:
+    """Return a case file that holds the calibration as a line and nothing else, with comments."""
+    record = {k: v for k, v in line_record(found.line).items() if v is not None}
+    record = {"method": "line", **record}
+    record.pop("calibrated")
+    comments = "".join(f"# {text}\n" for text in in_words(found))
+    content = plain({"calibration": record})
+    return comments + yaml.safe_dump(content, sort_keys=False, width=1000)
 
 
 def line_record(line: Calibration) -> dict[str, Any]:

@@ -349,6 +349,6 @@ def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished
         cortex=_json(folder, "density.json"),
         error=_json(folder, "uncertainty.json"),
         scan=_json(folder, "scan.json"),
-        inputs=hashes,
+        inputs=dict(sorted(hashes.items())),
         synthetic=case.synthetic,
     )

@@ -334,7 +334,7 @@ def test_solve_again_with_another_law(done: Path, patient: Patient, tmp_path: Pa
 def test_law_gets_its_own_density_and_the_result_says_how(
     done: Path, patient: Patient, tmp_path: Path, law: str, line: str
 ) -> None:
-    text = patient.case.read_text() + f"\nmaterial: {{law: {law}}}\n"
+    text = patient.case.read_text() + f"\nmaterial: {{law: {law}, mapping: density}}\n"
     (tmp_path / "case.yaml").write_text(text)
     material = solve_again(done, tmp_path / "case.yaml").material
     assert line in material.law.parameters["conversion"]

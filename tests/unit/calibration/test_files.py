@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from bonekit.calibration import RodTable, calibrate, find_rods, user_table
+from bonekit.calibration.files import table_of
 from bonekit.case import read_case
 from bonekit.cli import main
 from bonekit.density import DensityKind
@@ -38,10 +39,11 @@ def test_the_command_writes_a_case_file(
     assert not run("calibrate", stored, "--rods", "0,0.05,0.1,0.2,0.4", "-o", out, "--plot", plot)
     shown = capsys.readouterr().out
     fit = calibrate(find_rods(scan, 5), TABLE)
-    assert f"slope: {fit.slope:.6g} +/- {fit.slope_error:.2g} g/cm3 per HU" in shown
-    assert f"intercept: {fit.intercept:.6g} +/- {fit.intercept_error:.2g} g/cm3" in shown
-    assert f"R2: {fit.r2:.6f}" in shown
-    assert len(re.findall(r"rod \d from the right: .* residual [+-]\d", shown)) == 5
+    errors = [f"standard error {e:.2g}" for e in (fit.slope_error, fit.intercept_error)]
+    assert f"slope: {fit.slope:.6g} g/cm3 per HU, {errors[0]}" in shown
+    assert f"intercept: {fit.intercept:.6g} g/cm3, {errors[1]}" in shown
+    assert f"R2: {fit.r2:.6g}" in shown
+    assert len(re.findall(r"rod \d from the right, .*: .* residual [+-]\d", shown)) == 5
     read = read_case(out).calibration
     assert (read.slope, read.intercept, read.kind) == (fit.slope, fit.intercept, "k2hpo4")
     assert (read.covariance, read.range_HU) == (fit.covariance, fit.range_HU)
@@ -54,8 +56,10 @@ def test_the_command_writes_a_case_file(
     [
         (["--rods", "0,50,100,200,400"], "Is it in mg/cm3", 2),
         (["--rods", "0;0.05"], "numbers in g/cm3 with commas", 2),
-        (["--rods", "0,0.1", "--table", "qrm_bdc_3"], "give either", 2),
-        ([], "give either", 2),
+        (["--rods", "0,0.1", "--table", "qrm_bdc_3"], "got --table and --rods", 2),
+        (["--internal", "--table", "qrm_bdc_3"], "got --internal and --table", 2),
+        ([], "choose one of --internal, --table, --rods; got none", 2),
+        (["--internal", "--diameter", "16"], "calibration.internal.diameter_mm", 2),
         (["--table", "osteo"], "there is no phantom 'osteo'", 2),
         (["--table", "qrm_bdc_6", "--diameter", "16"], "found 5 of 6", 1),
         (["--rods", "0.1,0,0.4,0.05,0.2", "--diameter", "16"], "don't lie on a line", 1),
@@ -85,8 +89,6 @@ def test_the_command_checks_where_it_writes_before_it_works(
 
 
 def test_a_named_table_takes_a_diameter() -> None:
-    from bonekit.calibration.files import rod_table
-
-    made = rod_table(None, "k2hpo4", "b_mas_200", 20.0)
+    made = table_of("b_mas_200", None, None, 20.0)
     assert isinstance(made, RodTable)
     assert (made.diameter_mm, made.kind) == (20.0, DensityKind.HA)

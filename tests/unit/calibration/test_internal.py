@@ -77,6 +77,14 @@ def test_exact_samples_give_the_exact_line(energy_keV: float, gain: float) -> No
         assert max(abs(s.residual_HU) for s in fit.samples) < 1e-2
 
 
+def test_an_offset_of_the_scanner_is_taken_off() -> None:
+    """All HU too high by 6; that water shows 0 within 7 is believed too, so not all of it."""
+    shifted = exact(**{s.tissue: s.mean_HU + 6 for s in exact()})
+    fit = fit_tissues(shifted)
+    assert 2 < fit.offset_HU < 6
+    assert fit.slope * fit.offset_HU + fit.intercept == pytest.approx(0, abs=1e-12)
+
+
 @pytest.mark.parametrize("kVp", [80.0, 100.0, 120.0, 140.0])
 @pytest.mark.parametrize("patient", [femur, vertebra])
 def test_generated_scans_within_three_percent(
