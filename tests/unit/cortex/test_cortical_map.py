@@ -26,12 +26,14 @@ RADIUS, CORTEX, COMPACT, SPONGY, SOFT = 12.0, 3.0, 1.1, 0.2, 0.05
 SIGMA = 1.2 / FWHM
 
 
-def ball(cortex: float = CORTEX, grid: Grid | None = None) -> tuple[DensityImage, LabelMap]:
-    """Ball about the origin, blurred alike in all directions (thin slices, no noise)."""
+def ball(
+    cortex: float = CORTEX, grid: Grid | None = None, inner: float = SIGMA
+) -> tuple[DensityImage, LabelMap]:
+    """Ball about the origin, blurred alike in all directions, without noise."""
     grid = grid or Grid.of((34, 34, 34), 1.0, (-16.5, -16.5, -16.5))
     depth = RADIUS - np.linalg.norm(grid.points(), axis=-1)
     density = SOFT + (COMPACT - SOFT) * ndtr(depth / SIGMA)
-    density += (SPONGY - COMPACT) * ndtr((depth - cortex) / SIGMA)
+    density += (SPONGY - COMPACT) * ndtr((depth - cortex) / inner)
     labels = np.where(depth > cortex, 2, np.where(depth > 0, 1, 0)).astype(np.uint8)
     image = DensityImage(density.astype(np.float32), grid, DensityKind.ASH)
     return image, LabelMap(labels, grid, dict(REGIONS))
@@ -109,6 +111,13 @@ def test_failures_are_counted_once() -> None:
     assert sum(got.failures.values()) == len(got.ok)
     with pytest.raises(InputError, match="no point of the cortex could be measured"):
         corrected_density(flat, labels, got)
+
+
+def test_pores_towards_the_canal_do_not_pass_for_blur() -> None:
+    density, labels = ball(cortex=5.5, inner=2.5 * SIGMA)
+    got = cortical_map(density, labels, slice_mm=ALIKE_MM)
+    assert got.psf_fwhm_mm == pytest.approx(1.2, rel=0.06)
+    assert got.cortical_density_g_cm3 == pytest.approx(COMPACT, rel=0.02)
 
 
 def test_a_thin_cortex_alone_tells_no_blur() -> None:
