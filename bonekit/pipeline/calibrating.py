@@ -100,7 +100,9 @@ def _by_rods(ct: Image, settings: RodSettings) -> Measured:
         }
         for n, (rod, density, residual) in enumerate(rows, 1)
     )
-    evidence = {"table": table.name, "R2": fit.r2} if len(fit.rods) > 2 else {"table": table.name}
+    evidence: dict[str, Any] = {"table": table.name}
+    if len(fit.rods) > 2:  # a line through two always fits
+        evidence["R2"] = fit.r2
     if fit.remarks:
         evidence["remarks"] = list(fit.remarks)
     return Measured(fit.calibration(), "rods", evidence, samples, calibration_figure(ct, fit))
