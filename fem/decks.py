@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Bins:
     material : ndarray of int, (n_elements,)
         Number of the material of each element, from 0 for the stiffest.
     E_MPa : ndarray of float, (n_materials,)
-        Mean modulus of the elements of each, falling.
+        Modulus of each, falling: the mean of its elements, or the largest.
     largest_error, mean_error : float
         Of an element's modulus in the deck, relative to its own.
     """
@@ -57,23 +58,31 @@ class Bins:
     mean_error: float
 
 
-def bin_moduli(E_MPa: Float, gap_MPa: float) -> Bins:
+def bin_moduli(
+    E_MPa: Float, gap_MPa: float, representative: Literal["mean", "max"] = "mean"
+) -> Bins:
     """Group moduli so that those of one material differ by `gap_MPa` at most.
 
-    From the stiffest element down, as Bonemat does (Taddei et al., Med Eng Phys 2007;29:973-979),
-    but with the mean of the group and not its maximum.
+    From the stiffest element down, as Bonemat does (Taddei et al., Med Eng Phys 2007;29:973-979).
+    Materials and moduli are numbered alike, from 0 and without gaps, and each modulus lies among
+    those of its elements: a table that starts at another number than the materials, a defect of
+    published code, makes each element one bin too stiff.
 
     Parameters
     ----------
     E_MPa : ndarray of float, (n_elements,)
     gap_MPa : float
         0 gives one material for each different modulus.
+    representative : {"mean", "max"}
+        What of its elements a material takes: their mean, or the largest, as Bonemat does.
 
     Raises
     ------
     InputError
-        If a modulus is not a positive number or the gap is negative.
+        If a modulus is not a positive number, the gap is negative, or `representative` is neither.
     """
+    if representative not in ("mean", "max"):
+        raise InputError(f"representative must be mean or max, got {representative!r}")
     if not (np.isfinite(gap_MPa) and gap_MPa >= 0):
         raise InputError(f"the gap between materials must be 0 MPa or more, got {gap_MPa}")
     bad = ~(np.isfinite(E_MPa) & (E_MPa > 0))
@@ -91,10 +100,24 @@ def bin_moduli(E_MPa: Float, gap_MPa: float) -> Bins:
     group = np.zeros(len(values), dtype=np.int64)
     group[starts[1:]] = 1
     material = np.cumsum(group)[where.ravel()]
-    count = np.bincount(material)
-    mean = np.bincount(material, weights=E_MPa) / count
-    error = np.abs(mean[material] / E_MPa - 1)
-    return Bins(material, mean, float(error.max()), float(error.mean()))
+    if representative == "max":
+        modulus = -values[starts]
+    else:
+        modulus = np.bincount(material, weights=E_MPa) / np.bincount(material)
+    _check_bins(material, modulus, E_MPa, gap_MPa)
+    error = np.abs(modulus[material] / E_MPa - 1)
+    return Bins(material, modulus, float(error.max()), float(error.mean()))
+
+
+def _check_bins(material: Int, modulus: Float, E_MPa: Float, gap_MPa: float) -> None:
+    """Assert that materials and moduli belong to each other, one to one."""
+    rounding = 1e-12 * float(E_MPa.max())
+    used = np.bincount(material, minlength=len(modulus))
+    assert len(used) == len(modulus), "an element of a material that isn't there"
+    assert (used > 0).all(), "a material without elements"
+    assert (np.diff(modulus) < 0).all(), "two materials share a modulus"
+    off = np.abs(modulus[material] - E_MPa)
+    assert (off <= gap_MPa + rounding).all(), "an element got the modulus of another material"
 
 
 def write_deck(deck: Deck, path: Path | str) -> None:

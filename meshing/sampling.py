@@ -112,7 +112,7 @@ def points_per_edge(elements: Elements) -> Int:
     Eight points for a voxel of a tetrahedron and four of a hexahedron, whose points are spread
     more evenly. Of elements of 0.7 to 4 mm in a phantom's CT at 0.78 x 0.78 x 1.5 mm the modulus
     (Keyak 2005) is so met with an error of 0.1 to 1 % (root mean square), that of all together to
-    0.1 %; the same of an image that is white noise from voxel to voxel.
+    0.1 %. Of an image that is white noise from voxel to voxel it is met to 2 %.
     """
     order = np.empty(len(elements.cells), dtype=np.int64)
     n_nodes = elements.cells.shape[1]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bonekit.errors import InputError
-from bonekit.fem.decks import bin_moduli, export_deck, export_mesh, write_calculix
+from bonekit.fem.decks import _check_bins, bin_moduli, export_deck, export_mesh, write_calculix
 from bonekit.fem.model import Constraint, Load, Model
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
@@ -46,6 +46,34 @@ def test_bins_keep_the_gap_and_the_mean() -> None:
     exact = bin_moduli(np.array([5.0, 7.0, 5.0]), 0.0)
     assert exact.E_MPa.tolist() == [7.0, 5.0]
     assert exact.material.tolist() == [1, 0, 1]
+
+
+def test_bins_may_take_their_largest_modulus() -> None:
+    E = np.random.default_rng(5).uniform(10, 20_000, 5000)
+    mean, largest = (bin_moduli(E, 100.0, of) for of in ("mean", "max"))
+    np.testing.assert_array_equal(largest.material, mean.material)
+    for number, modulus in enumerate(largest.E_MPa):
+        assert modulus == E[largest.material == number].max()
+    assert (largest.E_MPa[largest.material] >= E).all()
+    assert largest.mean_error > 1.5 * mean.mean_error
+    with pytest.raises(InputError, match="mean or max, got 'min'"):
+        bin_moduli(E, 100.0, "min")
+
+
+@pytest.mark.parametrize("representative", ["mean", "max"])
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_materials_and_moduli_are_numbered_alike(shift: int, representative: str) -> None:
+    """A known defect: bins counted from 1, the table of moduli from 0."""
+    E = np.random.default_rng(6).uniform(10, 20_000, 5000)
+    bins = bin_moduli(E, 50.0, representative)
+    np.testing.assert_array_equal(np.unique(bins.material), np.arange(len(bins.E_MPa)))
+    assert np.abs(bins.E_MPa[bins.material] - E).max() <= 50.0
+    wrong = np.clip(bins.material + shift, 0, len(bins.E_MPa) - 1)
+    with pytest.raises(AssertionError, match="without elements"):
+        _check_bins(wrong, bins.E_MPa, E, 50.0)
+    one_off = bins.E_MPa + shift * 60.0
+    with pytest.raises(AssertionError, match="modulus of another material"):
+        _check_bins(bins.material, one_off, E, 50.0)
 
 
 def test_deck_holds_the_mesh_and_every_modulus(tmp_path: Path) -> None:
