@@ -1,6 +1,7 @@
 """What a scanner shows at a tube voltage."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from numpy.testing import assert_allclose
 from bonekit.calibration.attenuation import attenuation, equivalent_hu
 from bonekit.density import DensityKind
 from bonekit.errors import InputError
-from bonekit.phantom import ScannerParameters, vertebra_phantom
+from bonekit.image import scan_info
+from bonekit.phantom import ScannerParameters, vertebra_phantom, write_phantom
 from bonekit.phantom.appearance import Appearance, Line, appearance, spectrum
 
 SOFT = ("air", "fat", "muscle", "cartilage", "disc", "canal")
@@ -76,7 +78,7 @@ def test_an_effective_energy_exists(kVp: float) -> None:
     assert mean - 15 < of_mineral < mean - 1  # low energies weigh more where bone absorbs
 
 
-def test_a_phantom_shows_its_voltage() -> None:
+def test_a_phantom_shows_its_voltage(tmp_path: Path) -> None:
     scanner = ScannerParameters(spacing_mm=(1.5, 1.5, 4), supersampling=1, noise_hu=0, kVp=100)
     made = vertebra_phantom(scanner=scanner)
     shown = at(100)
@@ -87,6 +89,7 @@ def test_a_phantom_shows_its_voltage() -> None:
     assert shown.apatite is not None
     assert made.truth["hydroxyapatite_line"] == asdict(shown.apatite)
     assert made.truth["parameters"]["scanner"]["kVp"] == 100
+    assert scan_info(write_phantom(made, tmp_path, dicom=True)).kVp == 100
     whole = made.labels.mask("trabecular") & (made.density.array > 0.1)
     fitted = np.polyfit(made.density.array[whole], made.ct.array[whole], 1)
     assert_allclose(fitted[0], shown.bone.hu_per_g_cm3, rtol=0.1)
