@@ -77,6 +77,18 @@ def test_dense_and_empty_are_judged_by_the_bone_around(
     assert found.healthy_g_cm3 == pytest.approx(healthy)
 
 
+def test_less_than_the_bone_around_is_destroyed() -> None:
+    labels, ash = block((LARGE, 0.25))
+    (lesion,) = find_lesions(labels, ash.with_array(np.where(labels.array == 2, 0.45, ash.array)))
+    assert (lesion.destroyed, lesion.sclerotic) == (1.0, 0.0)
+
+
+def test_the_rim_of_a_lesion_does_not_count() -> None:
+    inside = tuple(slice(part.start + 1, part.stop - 1) for part in LARGE)
+    (lesion,) = find_lesions(*block((LARGE, 0.7), (inside, 0.05)))
+    assert (lesion.kind, lesion.destroyed) == ("lytic", 1.0)
+
+
 def test_boxes_that_touch_at_a_corner_are_one() -> None:
     (lesion,) = find_lesions(*block((box(5, 5, 5), 0.05), (box(13, 13, 13), 0.05)))
     assert lesion.volume_ml == pytest.approx(2 * 8**3 * GRID.voxel_mm3 / 1000)
