@@ -24,6 +24,7 @@ def phantom(
     level: Literal["L1", "L2", "L3", "L4", "L5"] = "L3",
     dicom: Annotated[bool, Parameter(negative=())] = False,
     rods: Annotated[bool, Parameter(negative=())] = False,
+    kvp: float | None = None,
     noise: float | None = None,
     spacing: tuple[float, float, float] | None = None,
     seed: int = 0,
@@ -48,6 +49,8 @@ def phantom(
         Write the CT as a DICOM series instead of NIfTI.
     rods
         Put five K2HPO4 calibration rods and the table under the patient.
+    kvp
+        Tube voltage: HU then follow from its spectrum; by default one fixed line.
     noise
         Standard deviation in HU.
     spacing
@@ -57,7 +60,7 @@ def phantom(
     """
     from bonekit.phantom import write_phantom
 
-    made = _phantom(kind, lesion, site, side, level, rods, noise, spacing, seed)
+    made = _phantom(kind, lesion, site, side, level, rods, kvp, noise, spacing, seed)
     ct = write_phantom(made, out, dicom=dicom)
     print(f"synthetic {made.bone}: {ct}")
     print(f"next: bonekit run {ct} --config {out / 'case.yaml'} -o RESULTS")
@@ -70,6 +73,7 @@ def _phantom(
     side: Literal["left", "right"],
     level: str,
     rods: bool,
+    kvp: float | None,
     noise: float | None,
     spacing: tuple[float, float, float] | None,
     seed: int,
@@ -87,6 +91,8 @@ def _phantom(
     )
 
     scanner = ScannerParameters()
+    if kvp is not None:
+        scanner = replace(scanner, kVp=kvp)
     if noise is not None:
         scanner = replace(scanner, noise_hu=noise)
     if spacing is not None:

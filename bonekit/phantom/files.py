@@ -53,14 +53,20 @@ def write_phantom(phantom: Phantom, folder: str | Path, *, dicom: bool = False) 
 
 
 def case_of(phantom: Phantom) -> dict[str, Any]:
-    """Return the case file of a phantom: bone, calibration, and that it is synthetic."""
-    return {
-        "bone": phantom.bone,
-        "synthetic": True,
-        "calibration": {
+    """Return the case file of a phantom: bone, calibration, and that it is synthetic.
+
+    The calibration is by the rods under the patient, where there are some; else it is the exact
+    line of the scanner.
+    """
+    calibration: dict[str, Any]
+    rods = phantom.truth["parameters"]["body"]["rods_g_cm3"]
+    if rods:
+        calibration = {"method": "rods", "densities_g_cm3": list(rods), "kind": "k2hpo4"}
+    else:
+        calibration = {
             "slope": 1.0 / phantom.hu_per_g_cm3,
             "intercept": -phantom.hu_at_zero / phantom.hu_per_g_cm3,
             "kind": "ash",
             "source": "exact line of the synthetic scanner",
-        },
-    }
+        }
+    return {"bone": phantom.bone, "synthetic": True, "calibration": calibration}
