@@ -1,63 +1,32 @@
-"""Tetrahedra cut by level sets and remeshed with MMG: the steps of `bonekit.meshing.tetra`.
-
-MMG: Dapogny, Dobrzynski and Frey, J Comput Phys 2014;262:358-378, through mmgpy.
-"""
+"""Tetrahedra cut along level sets, the faces between regions, and pieces that hang together."""
 
 from __future__ import annotations
 
-from itertools import permutations
-
-import mmgpy
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from bonekit.errors import MeshQualityError
-from bonekit.image.volume import Grid
-from bonekit.meshing.distance import DistanceField
+from bonekit.meshing.lattice import Parts, bisect, edge_numbers, volumes
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-Parts = tuple[Float, Int, Int]  # nodes (n, 3), tetrahedra (m, 4), references (m,)
+Mask = NDArray[np.bool_]
 
-INNER, OUTER = 2001, 2002  # references of the two sides while MMG cuts
-
-
-def lattice(body: DistanceField, edge_mm: float) -> tuple[Float, Int]:
-    """Six tetrahedra in each cube of a grid that may touch the body (Kuhn's division)."""
-    grid = body.grid
-    shape = np.ceil((np.array(grid.shape) - 1) * grid.spacing_mm / edge_mm).astype(int)
-    first = grid.origin_mm + grid.direction @ np.full(3, edge_mm / 2)
-    cubes = Grid.of(tuple(shape), edge_mm, first, grid.direction)
-    near = body.at(cubes.points()) < 1.5 * edge_mm * np.sqrt(3) / 2
-    corners = np.zeros((6, 4, 3), dtype=np.int64)
-    for corner, path in zip(corners, permutations(range(3)), strict=True):
-        for step, axis in enumerate(path):
-            corner[step + 1 :, axis] = 1
-    ijk = np.argwhere(near)[:, None, None, :] + corners
-    flat = np.ravel_multi_index(tuple(ijk.reshape(-1, 3).T), tuple(shape + 1))
-    used, number = np.unique(flat, return_inverse=True)
-    nodes = cubes.world(np.stack(np.unravel_index(used, tuple(shape + 1)), axis=1) - 0.5)
-    tetrahedra = number.reshape(-1, 4)
-    turned = volumes(nodes, tetrahedra) < 0
-    tetrahedra[turned] = tetrahedra[turned][:, [0, 1, 3, 2]]
-    return nodes, tetrahedra
-
-
-def volumes(nodes: Float, tetrahedra: Int) -> Float:
-    """Signed volume of each tetrahedron, (m,)."""
-    a, b, c, d = np.moveaxis(nodes[tetrahedra], 1, 0)
-    return np.asarray(np.einsum("ij,ij->i", b - a, np.cross(c - a, d - a)) / 6)
+FACES = np.array([(1, 2, 3), (0, 3, 2), (0, 1, 3), (0, 2, 1)])  # opposite to each corner
+SNAP = 0.2  # fraction of an edge within which a cut moves to the edge's end
 
 
 def level(nodes: Float, tetrahedra: Int, values: Float, volume: float, reach: float) -> float:
     """Level, within ``-reach..reach``, below which the linear field has a volume."""
     each = volumes(nodes, tetrahedra)
     corner = np.sort(values[tetrahedra], axis=1)
+    near = (corner[:, 0] < reach) & (corner[:, 3] > -reach)
+    below_all = float(each[corner[:, 3] <= -reach].sum())
+    corner, each = corner[near], each[near]
     low, high = -reach, reach
     for _ in range(40):
         middle = (low + high) / 2
-        below = float((_fraction_below(corner - middle) * each).sum())
+        below = below_all + float((_fraction_below(corner - middle) * each).sum())
         low, high = (middle, high) if below < volume else (low, middle)
     return (low + high) / 2
 
@@ -78,108 +47,144 @@ def _fraction_below(corner: Float) -> Float:
     return np.asarray(np.select([a >= 0, b >= 0, c >= 0, d > 0], [0 * a, one, two, three], 1.0))
 
 
-def split(
-    parts: Parts, values: Float, cut: int, inside: int, outside: int, edge_mm: float
-) -> Parts:
-    """Cut the elements of one reference along the zero level, without remeshing.
+def snapped(parts: Parts, values: Float, cut: int) -> Float:
+    """Values with zeros at the nodes that a cut passes too closely, (n,)."""
+    edges, crossing = _crossing(parts, values, cut)
+    a, b = edges[crossing].T
+    where = values[a] / (values[a] - values[b])
+    out = values.copy()
+    out[a[where < SNAP]] = 0.0
+    out[b[where > 1 - SNAP]] = 0.0
+    return out
+
+
+def split(parts: Parts, values: Float, cut: int, inside: int) -> Parts:
+    """Cut the elements of one reference along the zero level of a field, linear in each.
+
+    Elements of other references are divided only where they share a cut edge.
 
     Parameters
     ----------
     parts : nodes, tetrahedra, references
     values : ndarray of float, (n_nodes,)
-    cut, inside, outside : int
-        Reference that is cut, and those of its two sides.
-    edge_mm : float
-
-    Raises
-    ------
-    MeshQualityError
-        If MMG gives up.
+        Exact zeros make the surface pass through a node.
+    cut, inside : int
+        Reference that is cut, and that of its negative side.
     """
-    mesh = _mmg(parts)
-    kept = [int(ref) for ref in np.unique(parts[2]) if ref != cut]
-    materials = [{"ref": ref, "split": 0, "ref_minus": ref, "ref_plus": ref} for ref in kept]
-    mesh.set_multi_materials(
-        [{"ref": cut, "split": 1, "ref_minus": INNER, "ref_plus": OUTER}, *materials]
-    )
-    try:
-        mesh.remesh_levelset(
-            values.reshape(-1, 1),
-            ls=0.0,
-            verbose=-1,
-            noinsert=1,
-            noswap=1,
-            nomove=1,
-            hmax=4 * edge_mm,
-            hmin=0.01 * edge_mm,
-            hausd=edge_mm,
-        )
-    except RuntimeError as error:
-        raise MeshQualityError(
-            f"MMG could not cut out region {inside}: {error}. Try another edge length, more "
-            "smoothing, or leave this region out of the interfaces"
-        ) from error
-    nodes, tetrahedra, reference = _parts(mesh)
-    reference[reference == INNER] = inside
-    reference[reference == OUTER] = outside
-    return nodes, tetrahedra, reference
+    nodes, tetrahedra, reference = parts
+    edges, crossing = _crossing(parts, values, cut)
+    a, b = edges[crossing].T
+    where = (values[a] / (values[a] - values[b]))[:, None]
+    nodes = np.concatenate([nodes, (1 - where) * nodes[a] + where * nodes[b]])
+    values = np.concatenate([values, np.zeros(len(a))])
+    if len(a):
+        rank = np.linalg.norm(nodes[a] - nodes[b], axis=1).argsort(kind="stable").argsort()
+        tetrahedra, parent = bisect(tetrahedra, edges[crossing], rank, len(parts[0]))
+        reference = reference[parent]
+    below = values[tetrahedra].sum(axis=1) < 0
+    return nodes, tetrahedra, np.where((reference == cut) & below, inside, reference)
 
 
-def remesh(parts: Parts, edge_mm: float) -> Parts:
-    """Bring the tetrahedra to an edge length; the faces between references stay.
+def _crossing(parts: Parts, values: Float, cut: int) -> tuple[Int, Mask]:
+    """Edges of the mesh, and which of them the level crosses within the reference."""
+    _, tetrahedra, reference = parts
+    edges, of = edge_numbers(tetrahedra)
+    within = np.zeros(len(edges), dtype=bool)
+    within[of[reference == cut]] = True
+    return edges, within & (values[edges[:, 0]] * values[edges[:, 1]] < 0)
 
-    Raises
-    ------
-    MeshQualityError
-        If MMG gives up.
+
+def faces(tetrahedra: Int) -> tuple[Int, Int]:
+    """Each face once, (f, 3), and its two elements, (f, 2), the second -1 on the boundary."""
+    every = tetrahedra[:, FACES].reshape(-1, 3)
+    order = np.sort(every, axis=1)
+    n = int(order.max()) + 1
+    by = np.lexsort((np.arange(len(order)), order[:, 2], order[:, 0] * n + order[:, 1]))
+    same = np.all(order[by[1:]] == order[by[:-1]], axis=1)
+    first = by[np.concatenate([[True], ~same])]
+    second = np.full(len(first), -1)
+    second[np.cumsum(np.concatenate([[True], ~same]))[1:][same] - 1] = by[1:][same] // 4
+    return every[first], np.stack([first // 4, second], axis=1)
+
+
+def interfaces(tetrahedra: Int, reference: Int, order: tuple[int, ...]) -> tuple[Int, Int]:
+    """Faces between references and on the boundary, and the surface that each lies on.
+
+    Parameters
+    ----------
+    tetrahedra : ndarray of int, (m, 4)
+    reference : ndarray of int, (m,)
+    order : tuple of int
+        References in the order of their surfaces 1, 2, ...; surface 0 is the boundary. A face
+        lies on the surface of whichever of its two references comes first.
+
+    Returns
+    -------
+    corners : ndarray of int, (f, 3)
+    surface : ndarray of int, (f,)
     """
-    mesh = _mmg(parts)
-    try:
-        mesh.remesh(
-            hmax=1.15 * edge_mm,
-            hmin=0.3 * edge_mm,
-            hausd=0.1 * edge_mm,
-            hgrad=1.5,
-            angle=0,
-            verbose=-1,
-        )
-    except RuntimeError as error:
-        raise MeshQualityError(
-            f"MMG could not remesh {len(parts[1])} tetrahedra: {error}. Try another edge length"
-        ) from error
-    nodes, tetrahedra, reference = _parts(mesh)
-    used, number = np.unique(tetrahedra, return_inverse=True)
-    return nodes[used], number.reshape(-1, 4), reference
+    corners, of = faces(tetrahedra)
+    place = np.full(int(max([reference.max(), *order])) + 1, len(order) + 1)
+    place[list(order)] = np.arange(1, len(order) + 1)
+    first = place[reference[of[:, 0]]]
+    second = np.where(of[:, 1] < 0, 0, place[reference[of[:, 1]]])
+    between = (of[:, 1] < 0) | (reference[of[:, 0]] != reference[of[:, 1]])
+    return corners[between], np.minimum(first, second)[between]
 
 
-def largest_piece(tetrahedra: Int) -> tuple[NDArray[np.bool_], int]:
-    """Elements of the largest face-connected piece, (n,), and the number of the others."""
-    corners = np.sort(tetrahedra, axis=1)[:, [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]]
-    _, face = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
-    element = np.repeat(np.arange(len(tetrahedra)), 4)
-    order = np.argsort(face.ravel(), kind="stable")
-    same = np.diff(face.ravel()[order]) == 0
-    a, b = element[order][:-1][same], element[order][1:][same]
+def on_surfaces(n_nodes: int, corners: Int, surface: Int, n_surfaces: int) -> Mask:
+    """Which surfaces each node lies on, (n_nodes, n_surfaces)."""
+    on = np.zeros((n_nodes, n_surfaces), dtype=bool)
+    on[corners.ravel(), np.repeat(surface, 3)] = True
+    return on
+
+
+def pieces(tetrahedra: Int) -> Int:
+    """Give each element the number of its face-connected piece, (m,)."""
+    _, of = faces(tetrahedra)
+    a, b = of[of[:, 1] >= 0].T
     n = len(tetrahedra)
     graph = sparse.coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(n, n))
-    _, piece = sparse.csgraph.connected_components(graph, directed=False)
+    return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1])
+
+
+def largest_piece(tetrahedra: Int) -> tuple[Mask, int]:
+    """Elements of the largest face-connected piece, (n,), and the number of the others."""
+    piece = pieces(tetrahedra)
     kept = piece == np.bincount(piece).argmax()
     return kept, int(np.count_nonzero(~kept))
 
 
-def _mmg(parts: Parts) -> mmgpy.MmgMesh3D:
+def compact(parts: Parts) -> Parts:
+    """Drop the nodes that no element has."""
     nodes, tetrahedra, reference = parts
-    mesh = mmgpy.MmgMesh3D()
-    mesh.set_mesh_size(vertices=len(nodes), tetrahedra=len(tetrahedra))
-    mesh.set_vertices(nodes)
-    mesh.set_tetrahedra(tetrahedra.astype(np.int32), reference.astype(np.int64))
-    return mesh
+    used, number = np.unique(tetrahedra, return_inverse=True)
+    return nodes[used], number.reshape(-1, 4), reference
 
 
-def _parts(mesh: mmgpy.MmgMesh3D) -> Parts:
-    tetrahedra, reference = mesh.get_elements_with_refs()
-    return (
-        np.array(mesh.get_vertices(), dtype=np.float64),
-        np.array(tetrahedra, dtype=np.int64),
-        np.array(reference, dtype=np.int64),
-    )
+def manifold(parts: Parts, outside: int, inside: int) -> Parts:
+    """Fill in the outside about edges at which the inside touches itself.
+
+    Where a boundary runs through an edge twice, the elements of the outside at that edge change
+    sides, until no such edge is left.
+    """
+    nodes, tetrahedra, reference = parts
+    for _ in range(20):
+        crowded = crowded_edges(tetrahedra[reference == inside])
+        if not len(crowded):
+            break
+        edges, of = edge_numbers(tetrahedra)
+        n = len(nodes)
+        at = np.searchsorted(edges[:, 0] * n + edges[:, 1], crowded[:, 0] * n + crowded[:, 1])
+        fill = np.isin(of, at).any(axis=1) & (reference == outside)
+        reference = np.where(fill, inside, reference)
+    return nodes, tetrahedra, reference
+
+
+def crowded_edges(tetrahedra: Int) -> Int:
+    """Edges with more than two faces on the boundary, (k, 2)."""
+    corners, of = faces(tetrahedra)
+    outer = corners[of[:, 1] < 0]
+    pair = np.sort(np.concatenate([outer[:, [0, 1]], outer[:, [1, 2]], outer[:, [2, 0]]]), axis=1)
+    edge, count = np.unique(pair, axis=0, return_counts=True)
+    return np.asarray(edge[count > 2])
