@@ -30,7 +30,7 @@ help: ## this list
 setup: $(done) ## everything the other commands need, in .venv/
 
 demo: setup ## a made-up patient: CT of a femur with a lytic metastasis -> fracture load and report
-	$(bin)/bonekit phantom femur --lesion lytic --site neck --dicom -o $(DEMO)/phantom
+	$(bin)/bonekit phantom femur --lesion lytic --site neck --rods --kvp 120 --dicom -o $(DEMO)/phantom
 	$(bin)/bonekit run $(DEMO)/phantom/dicom --config $(DEMO)/phantom/case.yaml -o $(DEMO)/demo
 	@echo "The report: $(abspath $(DEMO))/demo/report.html"
 
