@@ -98,6 +98,13 @@ def _density(finished: Finished) -> Iterator[Remark]:
             code="contrast-agent",
             message="the scan names a contrast agent: it raises HU, and density and strength too",
         )
+    lost = finished.problem.model.mesh.n_removed
+    if lost:
+        yield Remark(
+            severity="note",
+            code="pieces-dropped",
+            message=f"{lost} elements hung apart from the bone and were dropped",
+        )
     share = float(np.mean(finished.ash_density <= 0))
     if share > 0:
         yield Remark(
@@ -106,6 +113,17 @@ def _density(finished: Finished) -> Iterator[Remark]:
             message=f"{100 * share:.2g} % of the elements have no or negative ash density, which "
             "bone has not: fat, air, or a line that is too low",
         )
+
+
+def _nodes_on_void(finished: Finished) -> int:
+    """Count loaded and held nodes that no solid element touches."""
+    problem = finished.problem
+    void = [part.elements for part in problem.assigned.parts if part.treatment == "void"]
+    if not void:
+        return 0
+    solid = np.delete(problem.model.mesh.elements, np.concatenate(void), axis=0)
+    acting = [part.nodes for part in (*problem.load.constraints, *problem.load.loads)]
+    return len(np.setdiff1d(np.concatenate(acting), solid))
 
 
 def _laws(finished: Finished) -> Iterator[Remark]:
@@ -133,6 +151,14 @@ def _laws(finished: Finished) -> Iterator[Remark]:
         if not law.verified:
             text = f"law {law.name}: {law.source}"
             yield Remark(severity="note", code="unverified-law", message=text)
+    on_void = _nodes_on_void(finished)
+    if on_void:
+        yield Remark(
+            severity="warning",
+            code="load-on-void",
+            message=f"{on_void} loaded or held nodes touch nothing but lesions that were given no "
+            "stiffness",
+        )
     too_stiff = int(np.count_nonzero(problem.model.E_MPa > STIFFEST_MPA))
     if too_stiff:
         yield Remark(

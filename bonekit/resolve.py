@@ -11,6 +11,7 @@ from bonekit.density import Calibration, DensityKind
 from bonekit.errors import CalibrationError, InputError
 from bonekit.fem.catalogue import LAWS
 from bonekit.fem.laws import Law, Power, fixed_modulus
+from bonekit.fem.simulation import standard_law
 from bonekit.fem.tissue import VOID, LesionPolicy, Tissue, Treatment
 from bonekit.lesions import LesionKind
 
@@ -48,8 +49,8 @@ def laws_of(case: Case) -> Mapping[str, Law]:
     return laws
 
 
-def tissue_of(case: Case) -> Tissue:
-    """Return the laws of the bone's regions and what its lesions are made of.
+def tissue_of(case: Case, bone: str) -> Tissue:
+    """Return the laws of a bone's regions and what its lesions are made of.
 
     Raises
     ------
@@ -68,7 +69,8 @@ def tissue_of(case: Case) -> Tissue:
         {number: _treatment(entry, laws) for number, entry in given.lesions.each.items()},
     )
     regions: dict[str, Law] = {region: _named(laws, name) for region, name in given.regions.items()}
-    return Tissue(_named(laws, given.law), regions, policy)
+    law = standard_law(bone) if given.law is None else _named(laws, given.law)
+    return Tissue(law, regions, policy)
 
 
 def _treatment(given: TreatmentSettings, laws: Mapping[str, Law]) -> Treatment:

@@ -79,6 +79,7 @@ def save_mesh(path: Path, mesh: VoxelMesh) -> None:
             affine=mesh.grid.affine,
             values=np.array(list(mesh.names), dtype=np.int64),
             names=np.array(list(mesh.names.values()), dtype=np.str_),
+            n_removed=mesh.n_removed,
         )
 
 
@@ -87,7 +88,8 @@ def load_mesh(path: Path) -> VoxelMesh:
     with np.load(path, allow_pickle=False) as file:
         names = dict(zip(file["values"].tolist(), file["names"].tolist(), strict=True))
         region = file["region"]
-        return VoxelMesh(region, Grid(region.shape, file["affine"]), names)
+        grid = Grid(region.shape, file["affine"])
+        return VoxelMesh(region, grid, names, int(file["n_removed"]))
 
 
 def save_solution(path: Path, solution: Solution) -> None:

@@ -9,6 +9,7 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityImage, DensityKind
 from bonekit.fem.catalogue import LAWS
 from bonekit.fem.cg import Progress
+from bonekit.fem.laws import Law
 from bonekit.fem.loadcases import LoadCase, endplate_compression, single_leg_stance
 from bonekit.fem.mapping import Mapping
 from bonekit.fem.model import Model, Solution
@@ -21,7 +22,8 @@ from bonekit.meshing.bone import bone_of
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.segmentation.base import Segmentation
 
-TISSUE = Tissue(LAWS["keyak_2005"])
+# The law that most studies of metastases took at each site (Keyak et al. 2005, Costa et al. 2019).
+STANDARD_LAWS = {"femur": LAWS["keyak_2005"], "vertebra": LAWS["morgan_2003_vertebra"]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ def set_up(
     ash: DensityImage,
     segmentation: Segmentation,
     *,
-    tissue: Tissue = TISSUE,
+    tissue: Tissue | None = None,
     mapping: Mapping = "modulus",
     lesions: Sequence[Lesion] | None = None,
     nu: float = 0.3,
@@ -63,8 +65,8 @@ def set_up(
     ash : DensityImage
         Ash density.
     segmentation : Segmentation
-    tissue : Tissue
-        Laws of the regions, and what lesions are made of.
+    tissue : Tissue, optional
+        Laws of the regions, and what lesions are made of; by default `standard_law` everywhere.
     mapping : {"modulus", "density", "centroid", "nodal"}
         See `bonekit.fem.mapping`.
     lesions : sequence of Lesion, optional
@@ -84,6 +86,7 @@ def set_up(
     on_image = labels.resample(ash.grid)
     known = find_lesions(on_image, ash) if lesions is None else tuple(lesions)
     number = numbers_at(mesh.centres_mm, lesion_map(on_image, known)) if known else None
+    tissue = tissue or Tissue(standard_law(segmentation.bone))
     parts = partition(tissue, mesh.element_region, mesh.names, known, number)
     assigned = assign(parts, of_image(ash, mesh, bone_of(segmentation), mapping))
     anatomy = segmentation.anatomy
@@ -100,6 +103,11 @@ def set_up(
         load = endplate_compression(mesh, anatomy, strain=strain, cap_mm=cap_mm)
     model = Model(mesh, assigned.elastic.E_MPa, nu, load.constraints, load.loads)
     return Problem(model, load, tissue, assigned, known)
+
+
+def standard_law(bone: str) -> Law:
+    """Return the density-modulus law of a bone, such as ``femur_left``, unless another is asked."""
+    return STANDARD_LAWS[bone.partition("_")[0]]
 
 
 def solve_problem(

@@ -78,9 +78,10 @@ class MaterialSettings(Part):
         description="Line from the phantom's density to ash: schileo_2008, kaneko_2004, "
         "keyak_2005 (hydroxyapatite), keyak_1994 (k2hpo4); the first of its kind by default.",
     )
-    law: str = Field(
-        default="keyak_2005",
-        description="Name of a density-modulus law, of `bonekit laws` or of `laws` below.",
+    law: str | None = Field(
+        default=None,
+        description="Name of a density-modulus law, of `bonekit laws` or of `laws` below; by "
+        "default keyak_2005 for a femur and morgan_2003_vertebra for a vertebra.",
     )
     regions: dict[Region, str] = Field(
         default_factory=dict, description="Names of other laws for cortex and trabecular bone."

@@ -164,7 +164,7 @@ def _inputs(scan: str | Path, case: Case) -> dict[str, str | Path | None]:
 def _check(case: Case) -> None:
     """Refuse settings that can't be right, before anything is read or written."""
     check_name(case.bone)
-    tissue_of(case)
+    tissue_of(case, case.bone or "femur")
     name = case.material.conversion
     if name is not None and name not in CONVERSIONS:
         raise InputError(f"conversion {name!r} is unknown; known: {', '.join(CONVERSIONS)}")

@@ -266,7 +266,7 @@ def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None =
         load_mesh(folder.path / "model.npz"),
         ash,
         segmentation,
-        tissue=tissue_of(case),
+        tissue=tissue_of(case, segmentation.bone),
         mapping=case.material.mapping,
         lesions=lesions,
         nu=case.material.nu,

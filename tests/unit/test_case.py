@@ -12,7 +12,7 @@ def test_no_file_gives_the_defaults() -> None:
     case = read_case(None)
     assert case == Case()
     assert case.mesh.edge_mm == 1.5
-    assert case.material.law == "keyak_2005"
+    assert case.material.law is None
 
 
 @pytest.mark.parametrize("text", ["", "# all defaults\n"])

@@ -78,12 +78,13 @@ def test_segmentation_comes_back(
 def test_mesh_comes_back(tmp_path: Path) -> None:
     region = RANDOM.choice([0, 1, 3], GRID.shape).astype(np.uint8)
     cubes = Grid.of(GRID.shape, 1.5, (1.0, 2.0, 3.0), TURNED)
-    mesh = VoxelMesh(region, cubes, {1: "cortex", 3: "lesion"})
+    mesh = VoxelMesh(region, cubes, {1: "cortex", 3: "lesion"}, 5)
     save_mesh(tmp_path / "model.npz", mesh)
     again = load_mesh(tmp_path / "model.npz")
     assert_array_equal(again.region, region)
     assert_array_equal(again.grid.affine, cubes.affine)
     assert dict(again.names) == {1: "cortex", 3: "lesion"}
+    assert again.n_removed == 5
 
 
 def test_solution_comes_back_with_its_reactions(tmp_path: Path) -> None:
