@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bonekit.fem.deck import Deck, Material, Step, check_length, deck_name
+from bonekit.fem.deck import Deck, Material, Step, check_length, deck_name, distinct
 from bonekit.fem.deck_text import Bytes, between, blocks, digits, lines, reals, wrapped
 from bonekit.image.writing import replacing
 
@@ -90,9 +90,11 @@ def _write_elements(file: BinaryIO, deck: Deck) -> None:
 
 def _write_components(file: BinaryIO, deck: Deck) -> None:
     sets = [("NODE", name, nodes) for name, nodes in deck.all_node_sets.items()]
-    sets += [("NODE", deck_name(name), np.unique(deck.face_nodes(name))) for name in deck.surfaces]
+    sets += [
+        ("NODE", deck_name(name), distinct(deck.face_nodes(name).ravel())) for name in deck.surfaces
+    ]
     sets += [("ELEM", f"MAT{n}", members) for n, members in enumerate(deck.members, start=1)]
-    sets += [("ELEM", deck_name(name), np.unique(m)) for name, m in deck.element_sets.items()]
+    sets += [("ELEM", deck_name(name), distinct(m)) for name, m in deck.element_sets.items()]
     for kind, name, members in sets:
         _text(file, f"CMBLOCK,{name},{kind},{len(members):8d}", "(8i10)")
         file.write(wrapped(members + 1, 8, 10))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.fem.deck import Deck, Int, Material, Step, check_length, deck_name
+from bonekit.fem.deck import Deck, Int, Material, Step, check_length, deck_name, distinct
 from bonekit.image.writing import replacing
 from bonekit.meshing.interchange import require_h5py, write_med
 
@@ -43,7 +43,7 @@ def write_aster(deck: Deck, path: Path | str) -> None:
     path = Path(path)
     check_length(deck, LIMIT, "Code_Aster")
     nodes = {**deck.all_node_sets}
-    nodes |= {deck_name(name): np.unique(deck.face_nodes(name)) for name in deck.surfaces}
+    nodes |= {deck_name(name): distinct(deck.face_nodes(name).ravel()) for name in deck.surfaces}
     for number, step in enumerate(deck.steps, start=1):
         nodes |= {name: members for name, members, _ in _acting(number, step)}
     cells = {f"MAT{n}": members for n, members in enumerate(deck.members, start=1)}

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bonekit.fem.deck import Deck, Material, Step, check_length, deck_name
+from bonekit.fem.deck import Deck, Material, Step, check_length, deck_name, distinct
 from bonekit.fem.deck_text import between, blocks, digits, lines, reals, wrapped
 from bonekit.image.writing import replacing
 
@@ -86,7 +86,7 @@ def _write_sets(file: BinaryIO, deck: Deck) -> None:
         file.write(wrapped(nodes + 1, PER_LINE, separator=","))
     for name, members in deck.element_sets.items():
         _text(file, f"*ELSET, ELSET={deck_name(name)}")
-        file.write(wrapped(np.unique(members) + 1, PER_LINE, separator=","))
+        file.write(wrapped(distinct(members) + 1, PER_LINE, separator=","))
     for name, faces in deck.surfaces.items():
         _text(file, f"*SURFACE, NAME={deck_name(name)}, TYPE=ELEMENT")
         file.write(lines([*between(",", faces[:, :1] + 1), ",S", digits(faces[:, 1] + 1)]))

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from bonekit.errors import InputError
-from bonekit.fem.deck import Deck, Float, Int, Material, Step, deck_name
+from bonekit.fem.deck import Deck, Float, Int, Material, Step, deck_name, distinct
 from bonekit.fem.deck_text import PAD, Bytes, between, blocks, digits, lines, reals
 from bonekit.image.writing import replacing
 
@@ -113,10 +113,6 @@ def _write_mesh(file: BinaryIO, deck: Deck) -> None:
 
 
 def _write_sets(file: BinaryIO, deck: Deck) -> None:
-    for name, nodes in deck.all_node_sets.items():
-        _write_set(file, "NodeSet", name, nodes)
-    for name, members in deck.element_sets.items():
-        _write_set(file, "ElementSet", deck_name(name), np.unique(members))
     for name in deck.surfaces:
         faces = deck.face_nodes(name)
         kind = FACE_TYPES[faces.shape[1]]
@@ -124,6 +120,10 @@ def _write_sets(file: BinaryIO, deck: Deck) -> None:
         _text(file, f'<Surface name="{deck_name(name)}">')
         file.write(lines([f'<{kind} id="', number, '">', *between(",", faces + 1), f"</{kind}>"]))
         _text(file, "</Surface>")
+    for name, members in deck.element_sets.items():
+        _write_set(file, "ElementSet", deck_name(name), distinct(members))
+    for name, nodes in deck.all_node_sets.items():
+        _write_set(file, "NodeSet", name, nodes)
 
 
 def _write_set(file: BinaryIO, tag: str, name: str, members: Int) -> None:

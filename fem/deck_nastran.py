@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.fem.deck import Deck, Material, Step, deck_name
+from bonekit.fem.deck import Deck, Material, Step, deck_name, distinct
 from bonekit.fem.deck_text import Bytes, blocks, digits, lines, reals, wrapped
 from bonekit.image.writing import replacing
 
@@ -113,10 +113,10 @@ def _table(number: int, material: Material) -> list[str]:
 def _write_sets(file: BinaryIO, deck: Deck) -> None:
     sets = [("node", name, nodes) for name, nodes in deck.all_node_sets.items()]
     sets += [
-        ("surface (nodes)", deck_name(name), np.unique(deck.face_nodes(name)))
+        ("surface (nodes)", deck_name(name), distinct(deck.face_nodes(name).ravel()))
         for name in deck.surfaces
     ]
-    sets += [("element", deck_name(name), np.unique(m)) for name, m in deck.element_sets.items()]
+    sets += [("element", deck_name(name), distinct(m)) for name, m in deck.element_sets.items()]
     for number, (kind, name, members) in enumerate(sets, start=1):
         _text(file, f"$ {kind} set {number}: {name}")
         first, rest = members[:7] + 1, members[7:] + 1

@@ -27,6 +27,7 @@ from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Representative = Literal["mean", "max"]
 Hardening = Callable[[float], tuple[tuple[float, float], ...]]
 
 WRITERS: Mapping[str, Callable[[Deck, Path | str], None]] = {
@@ -174,6 +175,7 @@ def deck_of(
     nu: float,
     bins_MPa: float = 50.0,
     *,
+    representative: Representative = "mean",
     hardening: Hardening | None = None,
     node_sets: Mapping[str, Int] | None = None,
     element_sets: Mapping[str, Int] | None = None,
@@ -188,6 +190,8 @@ def deck_of(
     E_MPa : ndarray of float, (n_elements,)
     bins_MPa : float
         Largest difference of moduli within a material.
+    representative : {"mean", "max"}
+        See `bin_moduli`.
     hardening : callable, optional
         See `materials_of`.
 
@@ -205,9 +209,9 @@ def deck_of(
     check_mesh(nodes_mm, elements)
     if E_MPa.shape != (len(elements),):
         raise InputError(f"{E_MPa.shape} moduli for {len(elements)} elements")
-    bins = bin_moduli(E_MPa, bins_MPa)
+    bins = bin_moduli(E_MPa, bins_MPa, representative)
     said = (
-        f"moduli within {bins_MPa:g} MPa share a material,",
+        f"moduli within {bins_MPa:g} MPa share a material, which has their {representative},",
         f"an error of {bins.largest_error:.3%} at most and {bins.mean_error:.3%} on average",
     )
     deck = Deck(
@@ -224,7 +228,9 @@ def deck_of(
     return deck, bins
 
 
-def deck_of_model(model: Model, bins_MPa: float = 50.0) -> tuple[Deck, Bins]:
+def deck_of_model(
+    model: Model, bins_MPa: float = 50.0, representative: Representative = "mean"
+) -> tuple[Deck, Bins]:
     """Make a deck of a model, its nodes along the mesh axes, as are constraints and forces.
 
     The head has the rotation from these axes to the world.
@@ -244,6 +250,7 @@ def deck_of_model(model: Model, bins_MPa: float = 50.0) -> tuple[Deck, Bins]:
         model.E_MPa,
         model.nu,
         bins_MPa,
+        representative=representative,
         element_sets=region_sets(mesh),
         steps=[Step("load", model.constraints, model.loads)],
         comments=comments,
@@ -251,7 +258,11 @@ def deck_of_model(model: Model, bins_MPa: float = 50.0) -> tuple[Deck, Bins]:
 
 
 def deck_of_mesh(
-    mesh: VoxelMesh | TetMesh, E_MPa: Float, nu: float, bins_MPa: float = 50.0
+    mesh: VoxelMesh | TetMesh,
+    E_MPa: Float,
+    nu: float,
+    bins_MPa: float = 50.0,
+    representative: Representative = "mean",
 ) -> tuple[Deck, Bins]:
     """Make a deck of a mesh in world axes (LPS), with element sets of its regions, no steps."""
     return deck_of(
@@ -260,6 +271,7 @@ def deck_of_mesh(
         E_MPa,
         nu,
         bins_MPa,
+        representative=representative,
         element_sets=region_sets(mesh),
         comments=["coordinates are in world axes (LPS)"],
     )

@@ -108,6 +108,45 @@ def read_mesh(
     raise InputError(f"{path.name} is no mesh of bonekit: cell types {sorted(types)}")
 
 
+def read_cells(
+    path: Path,
+) -> tuple[NDArray[np.float64], list[NDArray[np.int64]], dict[str, NDArray[np.int64]]]:
+    """Read the nodes and cells of any .vtu or Gmsh .msh, in the order of VTK.
+
+    Returns
+    -------
+    nodes : ndarray of float, (n_nodes, 3)
+    cells : list of ndarray of int, (n, k)
+        Tetrahedra of four and ten nodes and hexahedra.
+    cell_sets : dict of str to ndarray of int
+        Physical groups of Gmsh, numbers of cells counted through `cells` from 0.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read.
+    """
+    import meshio
+
+    try:
+        mesh = pv.to_meshio(pv.read(path)) if path.suffix.lower() == ".vtu" else meshio.read(path)
+    except (meshio.ReadError, SystemExit, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path.name} can't be read as a mesh: {error}") from None
+    kinds = [kind for kind, _, _ in MED_CELLS.values()]
+    chosen = [i for i, block in enumerate(mesh.cells) if block.type in kinds]
+    cells = [np.asarray(mesh.cells[i].data, dtype=np.int64) for i in chosen]
+    sets = {}
+    if "gmsh:physical" in mesh.cell_data and chosen:
+        tag = np.concatenate([mesh.cell_data["gmsh:physical"][i] for i in chosen])
+        groups = {
+            name: np.flatnonzero(tag == n)
+            for name, (n, size) in mesh.field_data.items()
+            if size == 3
+        }
+        sets = {name: members for name, members in groups.items() if members.size}
+    return np.asarray(mesh.points, dtype=np.float64), cells, sets
+
+
 def write_med(
     path: Path,
     nodes_mm: NDArray[np.float64],

@@ -1,0 +1,164 @@
+"""Meshes made elsewhere: read a deck of another program to give its elements our materials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonekit.errors import InputError
+from bonekit.fem.cdb_reading import read_cdb
+from bonekit.fem.deck import check_mesh
+from bonekit.fem.deck_contents import SOLIDS, Contents, absent, distinct
+from bonekit.fem.inp_reading import read_inp
+from bonekit.meshing.interchange import read_cells
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+READABLE = (".inp", ".cdb", ".vtu", ".msh")
+SMALLEST_MM, LARGEST_MM = 1.0, 3000.0  # of a bone: below it is metres, above it micrometres
+KINDS = {4: "tetra", 8: "hexahedron", 10: "tetra10"}
+
+
+@dataclass(frozen=True, eq=False)
+class ForeignMesh:
+    """A mesh as another program wrote it. Its frame is the file's: bonekit takes it as LPS.
+
+    Parameters
+    ----------
+    path : Path
+    nodes_mm : ndarray of float, (n_nodes, 3)
+    node_ids : ndarray of int, (n_nodes,)
+        Numbers in the file.
+    elements : mapping of str to ndarray of int, (n, 4, 8 or 10)
+        Rows of `nodes_mm` for each kind of element that can get a material: "tetra",
+        "tetra10", "hexahedron", in the order of VTK.
+    element_ids : mapping of str to ndarray of int, (n,)
+        Numbers in the file for each kind.
+    node_sets, element_sets : mapping of str to ndarray of int
+        Numbers in the file, sorted.
+    n_others : int
+        Elements of other kinds, such as shells; they stay as they are.
+    """
+
+    path: Path
+    nodes_mm: Float
+    node_ids: Int
+    elements: Mapping[str, Int]
+    element_ids: Mapping[str, Int]
+    node_sets: Mapping[str, Int] = field(default_factory=dict)
+    element_sets: Mapping[str, Int] = field(default_factory=dict)
+    n_others: int = 0
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements that can get a material."""
+        return sum(map(len, self.element_ids.values()))
+
+
+def read_deck(path: Path | str) -> ForeignMesh:
+    """Read the mesh and the sets of a deck that another program wrote.
+
+    Parameters
+    ----------
+    path : path
+        .inp (Abaqus, CalculiX; without parts), .cdb (Ansys; blocked), .vtu, .msh.
+
+    Returns
+    -------
+    ForeignMesh
+        Elements of .vtu and .msh have no numbers of their own; they count from 1.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or of another format, is made of parts or of several files, is in
+        metres or micrometres by its size, has an inverted element, or a set or an element names
+        a node that is not there.
+    """
+    path = Path(path)
+    contents = _contents(path)
+    nodes = _sorted(path, "node", contents.node_ids)
+    elements = _sorted(path, "element", contents.element_ids)
+    for name, members in contents.node_sets.items():
+        _check_set(path, f"node set {name}", members, nodes, "nodes")
+    for name, members in contents.element_sets.items():
+        _check_set(path, f"element set {name}", members, elements, "elements")
+    kinds = [
+        KINDS[n] for n in sorted(SOLIDS) if any(b.nodes.shape[1] == n for b in contents.solids)
+    ]
+    if not kinds:
+        raise InputError(
+            f"{path.name} has no element that can get a material; allowed: tetrahedra of 4 or 10 "
+            "nodes and hexahedra of 8"
+        )
+    return _mesh(path, contents, kinds)
+
+
+def _contents(path: Path) -> Contents:
+    suffix = path.suffix.lower()
+    if suffix not in READABLE:
+        raise InputError(f"can't read a deck from {path.name!r}; known: {', '.join(READABLE)}")
+    if not path.is_file():
+        raise InputError(f"deck not found: {path}")
+    if suffix in (".vtu", ".msh"):
+        return Contents.of_cells(*read_cells(path))
+    return read_inp(path) if suffix == ".inp" else read_cdb(path)
+
+
+def _mesh(path: Path, contents: Contents, kinds: list[str]) -> ForeignMesh:
+    order = np.argsort(contents.node_ids)
+    nodes_mm, node_ids = contents.nodes_mm[order], contents.node_ids[order]
+    elements: dict[str, Int] = {}
+    element_ids: dict[str, Int] = {}
+    for n_nodes, kind in KINDS.items():
+        blocks = [b for b in contents.solids if b.nodes.shape[1] == n_nodes]
+        if kind in kinds:
+            ids = np.concatenate([b.ids for b in blocks])
+            named = np.concatenate([b.nodes for b in blocks])
+            _check_set(path, f"elements ({kind})", named.ravel(), node_ids, "nodes")
+            element_ids[kind] = ids
+            elements[kind] = np.searchsorted(node_ids, named)
+    _check_size(path, nodes_mm, elements)
+    for kind, rows in elements.items():
+        try:
+            check_mesh(nodes_mm, rows)
+        except InputError as error:
+            raise InputError(f"{path.name}, {kind}: {error}") from None
+    n_others = len(contents.element_ids) - sum(map(len, element_ids.values()))
+    sets = (contents.node_sets, contents.element_sets)
+    return ForeignMesh(path, nodes_mm, node_ids, elements, element_ids, *sets, n_others)
+
+
+def _sorted(path: Path, what: str, ids: Int) -> Int:
+    ordered = np.sort(ids)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if twice.size:
+        raise InputError(f"{path.name} defines {what} {twice[0]} more than once")
+    return ordered
+
+
+def _check_set(path: Path, name: str, members: Int, known: Int, what: str) -> None:
+    missing = absent(members, known)
+    if missing.size:
+        raise InputError(
+            f"{path.name}: {name} names {missing.size} {what} that are not in the file "
+            f"(such as {distinct(missing)[:5].tolist()})"
+        )
+
+
+def _check_size(path: Path, nodes_mm: Float, elements: Mapping[str, Int]) -> None:
+    used = nodes_mm[distinct(np.concatenate([rows.ravel() for rows in elements.values()]))]
+    size = np.ptp(used, axis=0)
+    if SMALLEST_MM <= size.max() <= LARGEST_MM:
+        return
+    unit, factor = ("metres", "1000") if size.max() < SMALLEST_MM else ("micrometres", "0.001")
+    raise InputError(
+        f"{path.name} spans {size[0]:.4g} x {size[1]:.4g} x {size[2]:.4g}: as millimetres that is "
+        f"no bone ({SMALLEST_MM:g} to {LARGEST_MM:g} mm), it looks like {unit}. Scale its "
+        f"coordinates by {factor}, and its loads and materials to mm, N and MPa"
+    )
