@@ -285,6 +285,46 @@ def unknown_device(patient: Patient, tmp: Path) -> list[object]:
     return [*with_labels(patient, patient.ct), "--device", "abacus"]
 
 
+@bad("calibration.internal.kind", "found 'ash'")
+def calibration_on_tissues_for_no_phantom(patient: Patient, tmp: Path) -> list[object]:
+    text = "calibration: {method: internal, kind: ash}"
+    return ["run", patient.ct, "-o", OUT, "-c", case_file(tmp, text)]
+
+
+@bad("there is no phantom 'qrm'", "qrm_bdc_6", "siemens_osteo")
+def calibration_on_an_unknown_phantom(patient: Patient, tmp: Path) -> list[object]:
+    return [*with_labels(patient, patient.ct), "--calibrate", "qrm"]
+
+
+@bad("found no row of 6 calibration rods", "give a line in the case file", code=1)
+def calibration_on_rods_that_are_not_there(patient: Patient, tmp: Path) -> list[object]:
+    return [*with_labels(patient, patient.ct), "--calibrate", "qrm_bdc_6"]
+
+
+@bad("to calibrate on (found:", "Mark the missing tissue in a mask", code=1)
+def calibration_on_tissues_that_are_not_there(patient: Patient, tmp: Path) -> list[object]:
+    ct = changed_ct(patient, tmp, lambda hu: np.minimum(hu, 200))
+    return ["calibrate", ct, "--internal", "-o", tmp / "line.yaml"]
+
+
+@bad("conversion 'kaneko_2044' is unknown", "kaneko_2004")
+def unknown_conversion(patient: Patient, tmp: Path) -> list[object]:
+    text = "material: {conversion: kaneko_2044}"
+    return ["run", patient.ct, "-o", OUT, "-c", case_file(tmp, text)]
+
+
+@bad("material.regions.lesion", "'cortex' or 'trabecular'")
+def law_of_the_region_of_lesions(patient: Patient, tmp: Path) -> list[object]:
+    text = "material: {regions: {lesion: keyak_2005}}"
+    return ["run", patient.ct, "-o", OUT, "-c", case_file(tmp, text)]
+
+
+@bad("lesions.lytic", "`e_mpa` goes with `treatment: modulus`")
+def modulus_of_a_lesion_without_a_number(patient: Patient, tmp: Path) -> list[object]:
+    text = "material: {lesions: {lytic: {treatment: modulus}}}"
+    return ["run", patient.ct, "-o", OUT, "-c", case_file(tmp, text)]
+
+
 # The label map
 
 

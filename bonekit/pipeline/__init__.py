@@ -15,10 +15,10 @@ import torch
 
 import bonekit
 from bonekit.case import Case, parse_case, read_case
-from bonekit.case.calibration import LineSettings
+from bonekit.case.calibration import LineSettings, RodSettings
 from bonekit.density import CONVERSIONS
 from bonekit.errors import InputError
-from bonekit.pipeline.calibrating import needs_scan
+from bonekit.pipeline.calibrating import needs_scan, rods_of
 from bonekit.pipeline.inputs import hashes_of
 from bonekit.pipeline.progress import Progress, silent
 from bonekit.pipeline.stages import (
@@ -170,6 +170,8 @@ def _check(case: Case) -> None:
         raise InputError(f"conversion {name!r} is unknown; known: {', '.join(CONVERSIONS)}")
     if isinstance(case.calibration, LineSettings):
         line_of(case.calibration)
+    elif isinstance(case.calibration, RodSettings):
+        rods_of(case.calibration)
     _check_device(case.solver.device)
 
 

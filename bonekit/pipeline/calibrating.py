@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from bonekit.calibration import calibrate_on_rods
+from bonekit.calibration import RodTable, calibrate_on_rods
 from bonekit.calibration.files import table_of
 from bonekit.calibration.internal import internal_calibration
 from bonekit.calibration.tissues import find_tissues
@@ -87,8 +87,13 @@ def calibrate_scan(ct: Image | None, settings: Settings, scanner: ScanInfo) -> M
     return replace(found, line=line)
 
 
+def rods_of(settings: RodSettings) -> RodTable:
+    """Return the table of the rods that a case names or lists."""
+    return table_of(settings.table, settings.densities_g_cm3, settings.kind, settings.diameter_mm)
+
+
 def _by_rods(ct: Image, settings: RodSettings) -> Measured:
-    table = table_of(settings.table, settings.densities_g_cm3, settings.kind, settings.diameter_mm)
+    table = rods_of(settings)
     fit = calibrate_on_rods(ct, table)
     rows = zip(fit.rods, fit.densities_g_cm3, fit.residuals_g_cm3, strict=True)
     samples = tuple(

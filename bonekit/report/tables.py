@@ -171,6 +171,8 @@ def masses(result: Result) -> list[Row]:
         text = "What the mesh gained or lost of the mass in the segmented voxels."
         found.append(Row("Difference", signed(it.mesh_g / it.mask_g - 1), text))
     for name, part in it.regions.items():
+        if not (part.mask_g or part.mesh_g):
+            continue
         values = f"{number(part.mask_g)} g in voxels, {number(part.mesh_g)} g on the mesh"
         means = f"{number(part.mask_density_g_cm3)} and {number(part.mesh_density_g_cm3)} g/cm³"
         found.append(Row(readable(name).capitalize(), values, f"Mean density {means}."))
