@@ -31,6 +31,16 @@ def dihedral_angles(nodes_mm: Float, tetrahedra: Int) -> Float:
     return np.asarray(np.degrees(np.arccos(_cosines(_corners(nodes_mm[tetrahedra])))).T)
 
 
+def aspect_ratio(nodes_mm: Float, tetrahedra: Int) -> Float:
+    """Longest edge over the smallest height, 1 for the regular tetrahedron, (n_elements,)."""
+    x = _corners(nodes_mm[tetrahedra])
+    longest = np.max([((x[b] - x[a]) ** 2).sum(axis=0) for a, b in EDGES], axis=0) ** 0.5
+    normals = [_cross(x[b] - x[a], x[c] - x[a]) for a, b, c in FACES]
+    area = np.max([np.sqrt((n * n).sum(axis=0)) for n in normals], axis=0)
+    volume = np.abs(((x[0] - x[1]) * normals[0]).sum(axis=0))
+    return np.asarray(np.sqrt(2 / 3) * longest * area / np.maximum(volume, 1e-300))
+
+
 def fitness(nodes_mm: Float, tetrahedra: Int) -> Float:
     """How far elements are within the limits, (n_elements,).
 

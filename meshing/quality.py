@@ -2,102 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError, MeshQualityError
 from bonekit.image.volume import LabelMap
+from bonekit.meshing.elements import (
+    DIHEDRAL_DEG,
+    LEAST_JACOBIAN,
+    aspect_ratio,
+    dihedral_angles,
+    scaled_jacobian,
+)
+from bonekit.meshing.levelset import FACES as TETRA_FACES
+from bonekit.meshing.meshreport import MeshIssue, MeshReport
+from bonekit.meshing.quadratic import least_ratio
 from bonekit.meshing.surface import Surface
-from bonekit.meshing.tetra import TetMesh
+from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
+
+__all__ = [
+    "HEX_FACES",
+    "TETRA_FACES",
+    "MeshIssue",
+    "MeshReport",
+    "boundary_faces",
+    "check",
+    "dihedral_angles",
+    "report",
+    "scaled_jacobian",
+]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 FLAT = 1e-3  # scaled Jacobian up to which an element is of no use
-SLIVER = 0.05  # scaled Jacobian below which an element is worth a remark
 VOLUME_TOLERANCE = 0.02  # relative volume error of the whole that is worth a remark
-TETRA_FACES = np.array([(1, 2, 3), (0, 3, 2), (0, 1, 3), (0, 2, 1)])  # opposite to each corner
+REGION_TOLERANCE = 0.01  # the same of a region of tetrahedra; twice as much below 1 ml
+JACOBIAN_BINS = np.linspace(0, 1, 21)
+DIHEDRAL_BINS = np.linspace(0, 180, 37)
 HEX_FACES = np.array(
     [(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)]
 )
-
-
-@dataclass(frozen=True)
-class MeshIssue:
-    """One thing wrong with a mesh.
-
-    Parameters
-    ----------
-    severity : "error" or "warning"
-        An error makes the mesh unfit for a simulation.
-    message : str
-    elements : tuple of int
-        The elements concerned, 20 at most.
-    """
-
-    severity: Literal["error", "warning"]
-    message: str
-    elements: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class MeshReport:
-    """Measures of a mesh.
-
-    Parameters
-    ----------
-    kind : str
-        ``"surface"``, ``"tetrahedra"`` or ``"voxels"``.
-    n_nodes, n_elements : int
-    volume_ml : float
-    region_volume_ml : dict of str to float
-        Empty for a surface.
-    label_volume_ml : dict of str to float
-        Of the label map, for the same regions; empty if none was given.
-    scaled_jacobian : tuple of float, (smallest, median), or None
-        1 for the regular element; of a triangle, the sine of its worst angle over that of 60
-        degrees.
-    dihedral_deg : tuple of float, (smallest, largest), or None
-        Angles between the faces of an element.
-    open_edges, non_manifold_edges : int
-        Edges of the boundary with one face, and with more than two.
-    issues : tuple of MeshIssue
-    """
-
-    kind: str
-    n_nodes: int
-    n_elements: int
-    volume_ml: float
-    region_volume_ml: dict[str, float]
-    label_volume_ml: dict[str, float]
-    scaled_jacobian: tuple[float, float] | None
-    dihedral_deg: tuple[float, float] | None
-    open_edges: int
-    non_manifold_edges: int
-    issues: tuple[MeshIssue, ...]
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.kind}: {self.n_elements} elements, {self.n_nodes} nodes, "
-            f"{self.volume_ml:.2f} ml"
-        ]
-        for name, volume in self.region_volume_ml.items():
-            label = self.label_volume_ml.get(name)
-            versus = f" (label {label:.3f} ml, {volume / label:.1%})" if label else ""
-            lines.append(f"  {name}: {volume:.3f} ml{versus}")
-        if self.scaled_jacobian is not None:
-            low, median = self.scaled_jacobian
-            lines.append(f"  scaled Jacobian: smallest {low:.3f}, median {median:.3f}")
-        if self.dihedral_deg is not None:
-            least, most = self.dihedral_deg
-            lines.append(f"  dihedral angles: {least:.1f} to {most:.1f} degrees")
-        lines.append(f"  edges: {self.open_edges} open, {self.non_manifold_edges} non-manifold")
-        lines += [f"  {issue.severity}: {issue.message}" for issue in self.issues]
-        return "\n".join(lines)
 
 
 def report(mesh: Surface | TetMesh | VoxelMesh, labels: LabelMap | None = None) -> MeshReport:
@@ -131,36 +77,6 @@ def check(report: MeshReport) -> None:
             + "; ".join(f"{e.message}{_which(e.elements)}" for e in errors)
             + ". Mesh again with another edge length or more smoothing"
         )
-
-
-def scaled_jacobian(nodes_mm: Float, tetrahedra: Int) -> Float:
-    """Quality of tetrahedra, 1 for the regular one, negative if inverted, (n_elements,).
-
-    The Jacobian over the largest product of the three edges at a corner, times the square root of
-    two (Knupp, Finite Elem Anal Des 2003;39:217-241; the Verdict library).
-    """
-    x = nodes_mm[tetrahedra]
-    edge = np.linalg.norm(x[:, :, None] - x[:, None, :], axis=-1)
-    products = np.stack(
-        [edge[:, a, b] * edge[:, a, c] * edge[:, a, d] for a, b, c, d in _CORNERS], axis=1
-    )
-    jacobian = np.einsum(
-        "ij,ij->i", x[:, 1] - x[:, 0], np.cross(x[:, 2] - x[:, 0], x[:, 3] - x[:, 0])
-    )
-    return np.asarray(np.sqrt(2.0) * jacobian / np.maximum(products.max(axis=1), 1e-300))
-
-
-_CORNERS = ((0, 1, 2, 3), (1, 0, 2, 3), (2, 0, 1, 3), (3, 0, 1, 2))
-
-
-def dihedral_angles(nodes_mm: Float, tetrahedra: Int) -> Float:
-    """Angles between the faces of tetrahedra in degrees, (n_elements, 6)."""
-    a, b, c = np.moveaxis(nodes_mm[tetrahedra[:, TETRA_FACES]], 2, 0)
-    normal = np.cross(b - a, c - a)
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-300)
-    pairs = np.array([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])
-    cosine = -np.einsum("ijk,ijk->ij", normal[:, pairs[:, 0]], normal[:, pairs[:, 1]])
-    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
 def boundary_faces(elements: Int, faces: Int) -> Int:
@@ -200,27 +116,51 @@ def _report_surface(mesh: Surface, labels: LabelMap | None) -> MeshReport:
 
 
 def _report_tetrahedra(mesh: TetMesh, labels: LabelMap | None) -> MeshReport:
-    quality = scaled_jacobian(mesh.nodes_mm, mesh.tetrahedra)
-    angles = dihedral_angles(mesh.nodes_mm, mesh.tetrahedra)
-    open_edges, crowded, _ = _edges(boundary_faces(mesh.tetrahedra, TETRA_FACES))
-    issues = _element_issues(quality)
+    quality = scaled_jacobian(mesh.nodes_mm, mesh.corners)
+    angles = dihedral_angles(mesh.nodes_mm, mesh.corners)
+    aspect = aspect_ratio(mesh.nodes_mm, mesh.corners)
+    open_edges, crowded, _ = _edges(boundary_faces(mesh.corners, TETRA_FACES))
+    issues = _element_issues(quality, angles)
     if open_edges or crowded:
         issues.append(_pinched(open_edges, crowded))
+    curved, spoilt = _curved(mesh)
     label = _label_volumes(labels, dict(mesh.names))
+    region = _region_volumes(mesh.region, mesh.volumes_mm3, dict(mesh.names))
     volume = float(mesh.volumes_mm3.sum()) / 1000
     return MeshReport(
         "tetrahedra",
         mesh.n_nodes,
         mesh.n_elements,
         volume,
-        _region_volumes(mesh.region, mesh.volumes_mm3, dict(mesh.names)),
+        region,
         label,
         (float(quality.min()), float(np.median(quality))),
         (float(angles.min()), float(angles.max())),
         open_edges,
         crowded,
-        (*issues, *_volume_issues(volume, label)),
+        (*issues, *spoilt, *_volume_issues(volume, label), *_region_issues(region, label)),
+        (float(np.median(aspect)), float(aspect.max())),
+        _counts(quality, JACOBIAN_BINS),
+        _counts(angles, DIHEDRAL_BINS),
+        curved,
+        mesh.n_straight,
+        mesh.n_removed,
+        mesh.n_merged,
     )
+
+
+def _curved(mesh: TetMesh) -> tuple[float | None, list[MeshIssue]]:
+    """Lowest Jacobian of ten-node elements, and those in which it is not positive."""
+    if mesh.tetrahedra.shape[1] == 4:
+        return None, []
+    ratio = least_ratio(mesh.nodes_mm, mesh.tetrahedra)
+    bad = np.flatnonzero(~(ratio > 0))
+    message = f"{bad.size} elements whose curved edges may fold them"
+    return float(ratio.min()), [MeshIssue("error", message, _first(bad))] if bad.size else []
+
+
+def _counts(values: Float, bins: Float) -> tuple[int, ...]:
+    return tuple(np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0].tolist())
 
 
 def _report_voxels(mesh: VoxelMesh, labels: LabelMap | None) -> MeshReport:
@@ -274,16 +214,40 @@ def _pinched(open_edges: int, crowded: int) -> MeshIssue:
     )
 
 
-def _element_issues(quality: Float) -> list[MeshIssue]:
+def _element_issues(quality: Float, angles: Float) -> list[MeshIssue]:
     issues = []
     inverted = np.flatnonzero(~(quality > FLAT))
     if inverted.size:
         message = f"{inverted.size} inverted or flat elements"
         issues.append(MeshIssue("error", message, _first(inverted)))
-    slivers = np.flatnonzero((quality > FLAT) & (quality < SLIVER))
+    slivers = np.flatnonzero((quality > FLAT) & (quality < LEAST_JACOBIAN))
     if slivers.size:
-        message = f"{slivers.size} elements with a scaled Jacobian below {SLIVER}"
+        message = f"{slivers.size} elements with a scaled Jacobian below {LEAST_JACOBIAN}"
         issues.append(MeshIssue("warning", message, _first(slivers)))
+    low, high = DIHEDRAL_DEG
+    sharp = np.flatnonzero((angles.min(axis=1) < low) | (angles.max(axis=1) > high))
+    if sharp.size:
+        message = f"{sharp.size} elements with angles beyond {low:g} to {high:g} degrees"
+        issues.append(MeshIssue("warning", message, _first(sharp)))
+    return issues
+
+
+def _region_issues(region_ml: dict[str, float], label_ml: dict[str, float]) -> list[MeshIssue]:
+    """Remark on regions whose volume is off, and refuse the loss of one."""
+    issues = []
+    for name, label in label_ml.items():
+        volume = region_ml.get(name, 0.0)
+        allowed = REGION_TOLERANCE * (2 if label < 1 else 1)
+        if not volume:
+            issues.append(MeshIssue("error", f"region {name} ({label:.3g} ml) is lost"))
+        elif abs(volume / label - 1) > allowed:
+            issues.append(
+                MeshIssue(
+                    "warning",
+                    f"region {name}: {volume:.3f} ml against {label:.3f} ml of the label map "
+                    f"({volume / label - 1:+.1%}, {allowed:.0%} allowed)",
+                )
+            )
     return issues
 
 

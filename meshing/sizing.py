@@ -47,7 +47,7 @@ def size_map(
     fine_mm: Mapping[int, float],
     near: Sequence[Near] = (),
 ) -> DistanceField:
-    """Wanted edge length on a grid about half the edge length wide.
+    """Wanted edge length on a grid about a third of the edge length wide.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _thin(size: NDArray[np.float32], mask: NDArray[np.bool_], grid: Grid, edge_m
     inside = np.pad(mask[box], 1)
     core = (slice(1, -1),) * 3
     depth = ndimage.distance_transform_edt(inside, sampling=grid.spacing_mm.tolist())
-    window = 2 * np.ceil(edge_mm / 2 / grid.spacing_mm).astype(int) + 1
+    window = 2 * np.ceil(edge_mm / 3 / grid.spacing_mm).astype(int) + 1
     deepest = ndimage.maximum_filter(depth, size=window.tolist())[core]
     thickness = 2 * deepest - grid.spacing_mm.min()
     piece, n = ndimage.label(inside[core])
@@ -94,7 +94,7 @@ def _thin(size: NDArray[np.float32], mask: NDArray[np.bool_], grid: Grid, edge_m
 
 def _graded(size: NDArray[np.float32], grid: Grid, edge_mm: float) -> DistanceField:
     """Pool to a coarser grid by the smallest, and let the size grow no faster than allowed."""
-    block = np.maximum(1, (edge_mm / 2 / grid.spacing_mm).astype(int))
+    block = np.maximum(1, (edge_mm / 3 / grid.spacing_mm).astype(int))
     pooled = block_reduce(size, tuple(block), np.min, cval=edge_mm)
     affine = grid.affine.copy()
     affine[:3, :3] = affine[:3, :3] * block

@@ -36,7 +36,7 @@ def test_inverted_and_flat_elements_are_named() -> None:
 
 def test_slivers_are_only_remarked() -> None:
     found = report(tetrahedron(CORNER * (1, 1, 0.02)))
-    assert [issue.severity for issue in found.issues] == ["warning"]
+    assert [issue.severity for issue in found.issues] == ["warning", "warning"]
     check(found)
 
 

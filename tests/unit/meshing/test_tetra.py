@@ -5,8 +5,9 @@ import pytest
 
 from bonekit.errors import InputError
 from bonekit.image.volume import LabelMap
-from bonekit.meshing.levelset import largest_piece, level
-from bonekit.meshing.quality import TETRA_FACES, check, report
+from bonekit.meshing.fidelity import surface_distances
+from bonekit.meshing.levelset import largest_piece
+from bonekit.meshing.quality import TETRA_FACES, report
 from bonekit.meshing.tetra import TetMesh, tetra_mesh
 
 Bone = Callable[..., LabelMap]
@@ -31,13 +32,18 @@ def faces(mesh: TetMesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_volumes_and_quality(bone: Bone, mesh: TetMesh) -> None:
     found = report(mesh, bone("oblique"))
-    check(found)
-    assert found.volume_ml == pytest.approx(sum(found.label_volume_ml.values()), rel=0.01)
-    lesion = found.label_volume_ml["lesion"]
-    assert found.region_volume_ml["lesion"] == pytest.approx(lesion, rel=0.03)
+    assert found.issues == ()
+    for name, volume in found.label_volume_ml.items():
+        assert found.region_volume_ml[name] == pytest.approx(volume, rel=0.01)
     assert found.scaled_jacobian is not None
-    assert found.scaled_jacobian[0] > 0.05
+    assert found.dihedral_deg is not None
+    assert found.scaled_jacobian[0] > 0.1
     assert found.scaled_jacobian[1] > 0.5
+    assert found.dihedral_deg[0] > 10
+    assert found.dihedral_deg[1] < 165
+    for region in (None, "cortex", "trabecular", "lesion"):
+        away = surface_distances(mesh, bone("oblique"), region, in_voxels=True)
+        assert np.percentile(away, 95) < 0.5
 
 
 def test_conforming_with_the_lesion_as_faces(mesh: TetMesh) -> None:
@@ -46,7 +52,7 @@ def test_conforming_with_the_lesion_as_faces(mesh: TetMesh) -> None:
     interface = face[(region[:, 1] == 3) & (region[:, 0] != 3) & (count == 2)]
     away = np.linalg.norm(mesh.nodes_mm[interface] - CENTRE - (13, 0, 4), axis=-1)
     assert len(interface) > 30
-    assert np.abs(np.median(away) - 9) < 0.5
+    assert np.abs(np.median(away) - 9) < 0.3
     outer = np.unique(face[count == 1])
     x = (mesh.nodes_mm[outer] - CENTRE) / RADII
     radius = np.linalg.norm(x, axis=1)
@@ -72,32 +78,12 @@ def test_one_body_has_the_regions_by_sampling(bone: Bone) -> None:
     assert body.volumes_mm3[body.region == 3].sum() == pytest.approx(voxels, rel=0.15)
 
 
-def test_all_regions_conform_where_the_cortex_is_thick(bone: Bone) -> None:
-    labels = bone("cubic")
-    mesh = tetra_mesh(labels, 4.0, interfaces=("cortex", "trabecular", "lesion"))
-    found = report(mesh, labels)
-    check(found)
-    for name, volume in found.label_volume_ml.items():
-        assert found.region_volume_ml[name] == pytest.approx(volume, rel=0.03)
-    assert faces(mesh)[1].max() == 2
-
-
 def test_pieces_apart_are_dropped(bone: Bone) -> None:
     array = bone().array.copy()
     array[2:12, 2:12, 2:12] = 1
     mesh = tetra_mesh(bone().with_array(array), 5.0)
-    assert mesh.n_removed > 10
+    assert mesh.n_removed == 1000
     assert mesh.nodes_mm[:, 2].min() > CENTRE[2] - 32
-
-
-def test_level_gives_the_volume_to_a_linear_field() -> None:
-    """Below x = t the unit tetrahedron has the volume (1 - (1 - t)^3) / 6."""
-    nodes = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-    tetrahedra = np.array([[0, 1, 2, 3]])
-    for values in (nodes[:, 0], nodes @ (1.0, 2.0, 3.0)):
-        half = level(nodes, tetrahedra, values, 0.5 / 6, 3.0)
-        points = np.random.default_rng(0).dirichlet(np.ones(4), 200_000) @ values
-        assert np.mean(points < half) == pytest.approx(0.5, abs=0.005)
 
 
 def test_largest_piece_joins_by_faces_only() -> None:
@@ -114,5 +100,11 @@ def test_bad_input_is_refused(bone: Bone) -> None:
         tetra_mesh(bone(), 0.1)
     with pytest.raises(InputError, match="too coarse"):
         tetra_mesh(bone(), 20.0)
+    with pytest.raises(InputError, match="fine_mm"):
+        tetra_mesh(bone(), 4.0, fine_mm={"marrow": 1.0})
+    with pytest.raises(InputError, match="order of the elements is 1 or 2, got 3"):
+        tetra_mesh(bone(), 4.0, order=3)
+    with pytest.raises(InputError, match="positive number of mm, got -1"):
+        tetra_mesh(bone(), -1.0)
     with pytest.raises(InputError, match="tetrahedra must be"):
         TetMesh(np.zeros((4, 3)), np.zeros((1, 3), dtype=int), np.ones(1, dtype=np.uint8))
