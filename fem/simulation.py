@@ -19,6 +19,7 @@ from bonekit.fem.tissue import Assigned, Tissue, assign, of_image, partition
 from bonekit.image.volume import Grid
 from bonekit.lesions import Lesion, find_lesions, lesion_map, numbers_at
 from bonekit.meshing.bone import bone_of
+from bonekit.meshing.conserve import bone_image
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.segmentation.base import Segmentation
 
@@ -88,7 +89,8 @@ def set_up(
     number = numbers_at(mesh.centres_mm, lesion_map(on_image, known)) if known else None
     tissue = tissue or Tissue(standard_law(segmentation.bone))
     parts = partition(tissue, mesh.element_region, mesh.names, known, number)
-    assigned = assign(parts, of_image(ash, mesh, bone_of(segmentation), mapping))
+    bone = bone_image(ash, bone_of(segmentation), mesh)
+    assigned = assign(parts, of_image(bone, mesh, mapping))
     anatomy = segmentation.anatomy
     if isinstance(anatomy, FemurAnatomy):
         load = single_leg_stance(

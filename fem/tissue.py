@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from bonekit.density import DensityImage, DensityKind, conversion
 from bonekit.errors import InputError
 from bonekit.fem.laws import Law, fixed_modulus
-from bonekit.fem.mapping import Mapping as Mapping_
+from bonekit.fem.mapping import Mapping as How
 from bonekit.fem.mapping import element_modulus
 from bonekit.fem.materials import Elasticity, elasticity
-from bonekit.image.volume import LabelMap
 from bonekit.lesions import LESION, Lesion, LesionKind
-from bonekit.meshing.conserve import bone_image
+from bonekit.meshing.sampling import Mesh
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
@@ -296,28 +295,30 @@ def of_density(density: Float, kind: DensityKind) -> Moduli:
     return moduli
 
 
-def of_image(
-    density: DensityImage,
-    mesh: VoxelMesh,
-    inside: LabelMap | None = None,
-    how: Mapping_ = "modulus",
-) -> Moduli:
+def of_image(density: DensityImage, mesh: Mesh, how: How = "modulus") -> Moduli:
     """Moduli from the image by one of the ways of `bonekit.fem.mapping`.
 
     Parameters
     ----------
     density : DensityImage
-    mesh : VoxelMesh
-    inside : LabelMap, optional
-        The bone that was meshed, see `element_modulus`.
+        Of the bone alone, see `bonekit.meshing.conserve.bone_image`: what it conserves depends on
+        all elements, so that it can't be made for each part.
+    mesh : VoxelMesh, TetMesh, or (nodes_mm, cells)
     how : {"modulus", "density", "centroid", "nodal"}
     """
-    image = density if inside is None else bone_image(density, inside, mesh)
 
     def moduli(elements: Int, law: Law) -> Elasticity:
+        return element_modulus(density, _some(mesh, elements), law, how=how)
+
+    return moduli
+
+
+def _some(mesh: Mesh, elements: Int) -> Mesh:
+    """Take some elements of a mesh, in the order of their numbers."""
+    if isinstance(mesh, VoxelMesh):
         region = np.zeros_like(mesh.region)
         at = tuple(mesh.element_ijk[elements].T)
         region[at] = mesh.region[at]
-        return element_modulus(image, replace(mesh, region=region), law, how=how)
-
-    return moduli
+        return replace(mesh, region=region)
+    nodes, cells = mesh if isinstance(mesh, tuple) else (mesh.nodes_mm, mesh.world_elements)
+    return nodes, np.asarray(cells)[elements]

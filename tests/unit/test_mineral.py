@@ -5,7 +5,8 @@ from scipy import ndimage
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityImage, DensityKind
 from bonekit.image.volume import Grid, LabelMap
-from bonekit.meshing.voxelise import sample_elements, voxel_mesh
+from bonekit.meshing.sampling import sample_elements
+from bonekit.meshing.voxelise import voxel_mesh
 from bonekit.mineral import mineral
 from bonekit.segmentation.base import COLOURS, REGIONS, Segmentation
 
