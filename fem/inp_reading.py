@@ -21,7 +21,10 @@ from bonekit.fem.deck_contents import Cells, Contents, distinct
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-HEADER = re.compile(rb"^[ \t]*\*(?!\*)[^\r\n]*(?:,[ \t]*\r?\n(?![ \t]*\*)[^\r\n]*)*", re.MULTILINE)
+PART = rb"(?:[^,\r\n]|,(?![ \t]*\r?\n))*"  # of a header, up to a comma that ends the line
+HEADER = re.compile(
+    rb"^[ \t]*\*(?!\*)" + PART + rb"(?:,[ \t]*\r?\n(?![ \t]*\*)" + PART + rb")*", re.MULTILINE
+)
 COMMENT = re.compile(rb"^[ \t]*\*\*[^\n]*\n?", re.MULTILINE)
 SOLID = re.compile(r"C3D(4|8|10)[A-Z]*")
 BLANKS = bytes.maketrans(b",\r\n\t", b"    ")
