@@ -9,6 +9,7 @@ import logging
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -175,6 +176,9 @@ def opened(path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+DAMAGED = (zipfile.BadZipFile, zlib.error)  # by its check sum, or before one could be made
+
+
 def _extract(path: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -187,7 +191,7 @@ def _extract(path: Path, folder: Path) -> None:
             raise InputError(f"{path} unpacks to {size} bytes, only {free} are free in {folder}")
         try:
             archive.extractall(folder)
-        except (zipfile.BadZipFile, RuntimeError, EOFError, NotImplementedError) as error:
+        except (*DAMAGED, RuntimeError, EOFError, NotImplementedError) as error:
             raise InputError(f"{path} can't be unpacked: {error}") from error
 
 
