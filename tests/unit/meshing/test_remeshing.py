@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvista as pv
+
+from bonekit.errors import InputError, MeshQualityError
+from bonekit.meshing.remeshing import decimate, remesh
+from bonekit.meshing.repair import check_surface, repair
+from bonekit.meshing.surface import Surface
+from bonekit.meshing.surface_reading import read_surface
+from bonekit.meshing.triangles import away, edge_lengths
+
+
+@pytest.fixture(scope="module")
+def egg() -> Surface:
+    mesh = pv.Icosphere(radius=1.0, nsub=4).clean().scale((20.0, 14.0, 30.0))
+    triangles = np.asarray(mesh.regular_faces, dtype=np.int64)
+    region = np.where(mesh.points[triangles].mean(axis=1)[:, 2] > 0, 2, 1).astype(np.uint8)
+    return Surface(np.asarray(mesh.points, dtype=float), triangles, region, {1: "low", 2: "high"})
+
+
+@pytest.mark.parametrize("edge_mm", [1.0, 3.0])
+def test_edges_get_one_length(egg: Surface, edge_mm: float) -> None:
+    made, found = remesh(egg, edge_mm)
+    check_surface(made)
+    low, median, high = np.percentile(edge_lengths(made.points_mm, made.triangles), [5, 50, 95])
+    assert 0.7 * edge_mm < low
+    assert median == pytest.approx(edge_mm, rel=0.1)
+    assert high < 1.4 * edge_mm
+    assert found.edge_mm == (low, median, high)
+    assert found.least_angle_deg > 25
+    assert made.volume_mm3 == pytest.approx(egg.volume_mm3, rel=1e-6)
+    # over triangles of edge e the surface bulges by e^2 / (6 r); r = 14^2/30 mm at the poles
+    assert found.largest_mm < (edge_mm**2 + 1.6**2) / (6 * 14**2 / 30)
+    assert (found.largest_mm, found.mean_mm) == away(
+        made.points_mm, made.triangles, egg.points_mm, egg.triangles
+    )
+
+
+def test_regions_are_kept(egg: Surface) -> None:
+    made, _ = remesh(egg, 2.0)
+    height = made.points_mm[made.triangles].mean(axis=1)[:, 2]
+    assert (made.region[height > 1.5] == 2).all()
+    assert (made.region[height < -1.5] == 1).all()
+    assert made.names == egg.names
+
+
+@pytest.mark.parametrize("limit_mm", [0.2, 0.4])
+def test_decimation_keeps_within_its_distance(egg: Surface, limit_mm: float) -> None:
+    made, found = decimate(egg, limit_mm)
+    check_surface(made)
+    assert found.largest_mm <= limit_mm
+    assert found.n_after < {0.2: 0.6, 0.4: 0.3}[limit_mm] * found.n_before
+    assert made.volume_mm3 == pytest.approx(egg.volume_mm3, rel=1e-6)
+
+
+def test_too_far_off_is_refused(egg: Surface) -> None:
+    with pytest.raises(MeshQualityError, match=r"off the old one, allowed: 0.01 mm"):
+        remesh(egg, 3.0, limit_mm=0.01)
+
+
+@pytest.mark.parametrize(
+    ("edge_mm", "message"),
+    [(0.0, "positive"), (np.nan, "positive"), (0.01, "million"), (20.0, "too coarse")],
+)
+def test_absurd_edges_are_refused(egg: Surface, edge_mm: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        remesh(egg, edge_mm)
+    with pytest.raises(InputError, match="positive"):
+        decimate(egg, -1.0)
+
+
+def test_a_real_femur(data: Path) -> None:
+    bone, _ = repair(read_surface(data / "bone-meshes" / "gfxmorph_femur_cortex.stl"))
+    made, found = remesh(bone, 3.0)
+    check_surface(made)
+    assert found.least_angle_deg > 15
+    assert found.mean_mm < 0.1
