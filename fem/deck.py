@@ -21,19 +21,18 @@ from bonekit.fem.model import Constraint, Load
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-TETRAHEDRON = ((0, 1, 2), (0, 3, 1), (1, 3, 2), (2, 3, 0))
-# Faces in the order of Abaqus (S1 ...), corners counter-clockwise seen from inside the element
-# for the first of a brick as Abaqus lists them; the mid-side nodes of a triangle follow.
+# Faces in the order of Abaqus (S1 ...), corners counter-clockwise seen from outside, as FEBio
+# wants them; the mid-side nodes of a triangle follow.
 FACES: Mapping[int, tuple[tuple[int, ...], ...]] = {
-    4: TETRAHEDRON,
-    10: ((0, 1, 2, 4, 5, 6), (0, 3, 1, 7, 8, 4), (1, 3, 2, 8, 9, 5), (2, 3, 0, 9, 7, 6)),
+    4: ((0, 2, 1), (0, 1, 3), (1, 2, 3), (2, 0, 3)),
+    10: ((0, 2, 1, 6, 5, 4), (0, 1, 3, 4, 8, 7), (1, 2, 3, 5, 9, 8), (2, 0, 3, 6, 7, 9)),
     8: (
-        (0, 1, 2, 3),
-        (4, 7, 6, 5),
-        (0, 4, 5, 1),
-        (1, 5, 6, 2),
-        (2, 6, 7, 3),
-        (3, 7, 4, 0),
+        (0, 3, 2, 1),
+        (4, 5, 6, 7),
+        (0, 1, 5, 4),
+        (1, 2, 6, 5),
+        (2, 3, 7, 6),
+        (3, 0, 4, 7),
     ),
 }
 RESERVED = re.compile(r"NALL|EALL|MAT\d+")

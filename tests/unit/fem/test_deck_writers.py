@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bonekit.errors import InputError
-from bonekit.fem.deck import Deck, Material, Step
+from bonekit.fem.deck import FACES, Deck, Material, Step
 from bonekit.fem.deck_text import digits, reals, wrapped
 from bonekit.fem.decks import WRITERS, write_deck
 from bonekit.fem.model import Constraint, Load
@@ -300,6 +300,20 @@ def test_inp_has_plasticity_surfaces_and_a_second_step(tmp_path: Path, sample: S
     surface = text.split("*SURFACE, NAME=TOP_FACE, TYPE=ELEMENT\n")[1].split("*")[0]
     assert surface.split() == ["9,S2", "10,S2", "11,S2", "12,S2"]
     assert text.count("*BOUNDARY, OP=NEW") == text.count("*CLOAD, OP=NEW") == 1
+
+
+@pytest.mark.parametrize("n_nodes", KINDS)
+def test_faces_look_outwards(n_nodes: int, block: Callable[[int], tuple[Any, Any]]) -> None:
+    nodes, elements = block(n_nodes)
+    centre = nodes[elements].mean(axis=1)
+    for face in FACES[n_nodes]:
+        corner = nodes[elements[:, face]]
+        normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 1])
+        outwards = corner[:, :3].mean(axis=1) - centre
+        assert (np.einsum("ij,ij->i", normal, outwards) > 0).all()
+        if n_nodes == 10:
+            ends = corner[:, [[0, 1], [1, 2], [2, 0]]].mean(axis=2)
+            np.testing.assert_allclose(corner[:, 3:], ends)
 
 
 def test_a_step_counts_what_is_prescribed_twice_once() -> None:
