@@ -1,0 +1,273 @@
+"""Failure load of a bone: the largest force it can take on a path of growing displacement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bonekit.errors import ConvergenceError, InputError
+from bonekit.fem.boundary import nodal_values
+from bonekit.fem.constitutive import MaterialLaw
+from bonekit.fem.model import Model
+from bonekit.fem.nonlinear import Control, Equilibrium, Point
+from bonekit.fem.operator import Lattice
+from bonekit.fem.path import Measure, Pace, Reason, Step, Walk, walk
+from bonekit.fem.support import check_support
+from bonekit.fem.tangents import NonlinearBricks
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+_MACHINE = 0.02  # compliance of the testing machine over that of the bone
+
+
+@dataclass(frozen=True, eq=False)
+class Failure:
+    """A failure load and how it came about.
+
+    Vectors and tensors are in mesh axes; fields are those at the largest force.
+
+    Parameters
+    ----------
+    strength_N : float
+        Largest force.
+    displacement_mm : float
+        There.
+    stiffness_N_mm : float
+        Force over displacement of the first, elastic step.
+    above : float
+        How far the peak may lie above the strength, relative; see `bonekit.fem.path.peak_bound`.
+    reason : str
+        ``"peak"``: the force fell. ``"plateau"``: it rises no more. ``"end"``: the largest
+        displacement was reached while it still rose: the strength is that of the displacement.
+        ``"stuck"``: no convergence (only in `Unfinished`).
+    message : str
+    curve_mm, curve_N : ndarray of float, (m,)
+        Displacement and force of all steps, from 0, 0.
+    steps : tuple of Step
+    nodes_mm : ndarray of float, (n_nodes, 3)
+        Displacement of the nodes.
+    plastic_strain : ndarray of float, (n_elements,)
+        Accumulated, mean of the element's points; 0 for damage.
+    damage : ndarray of float, (n_elements, 2)
+        In tension and compression, mean of the points.
+    yielded : ndarray of bool, (n_elements,)
+        Whether any point has left its elastic range.
+    """
+
+    strength_N: float
+    displacement_mm: float
+    stiffness_N_mm: float
+    above: float
+    reason: Reason
+    message: str
+    curve_mm: Float
+    curve_N: Float
+    steps: tuple[Step, ...]
+    nodes_mm: Float
+    plastic_strain: Float
+    damage: Float
+    yielded: Bool
+
+
+class Unfinished(ConvergenceError):  # noqa: N818
+    """The path broke off while the force still rose.
+
+    Parameters
+    ----------
+    failure : Failure
+        What was reached: the curve, the log and the fields at the last good step.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        last = failure.steps[-1]
+        course = ", ".join(f"{s.force_N:.0f} N ({s.iterations})" for s in failure.steps[-6:])
+        super().__init__(
+            f"no equilibrium was found beyond {last.displacement_mm:.3g} mm and {last.force_N:.4g} "
+            f"N, while the force still rose: {failure.message}. Last steps (Newton iterations): "
+            f"{course}. The last good state is in `failure` of this error; try a finer mesh, "
+            "smaller steps (share of the pace), or look for elements that hang by an edge"
+        )
+
+
+def failure_load(
+    model: Model,
+    law: MaterialLaw,
+    *,
+    end_mm: float,
+    rtol: float = 1e-4,
+    tolerance: float = 0.005,
+    drop: float = 0.02,
+    share: float = 0.15,
+    bbar: bool = True,
+    device: str = "cpu",
+) -> Failure:
+    """Load a bone until its force has peaked.
+
+    With loads in the model, their pattern is kept and its size driven by the displacement of the
+    loaded nodes along their forces (weighted by the forces: conjugate to their sum), through a
+    testing machine fifty times as stiff as the bone. Without loads, the prescribed displacements
+    grow in proportion.
+
+    Parameters
+    ----------
+    model : Model
+        On a voxel mesh; its loads or prescribed displacements set the pattern, not the size.
+    law : MaterialLaw
+        Parameters over the elements of the model, of the same modulus and Poisson's ratio.
+    end_mm : float
+        Largest displacement, such as 4 for a femur, or 1.9 % of the height of a vertebral body.
+    rtol : float
+        Bound on the out-of-balance forces over the loads or reactions.
+    tolerance : float
+        Bound on what the peak may lie above the strength found.
+    drop : float
+        Part of the largest force that must be lost for it to be a peak.
+    share : float
+        Largest step over the displacement reached.
+    bbar : bool
+        Average the volumetric strain of each element, against locking; see
+        `bonekit.fem.tangents`.
+    device : str
+        A torch device.
+
+    Raises
+    ------
+    InputError
+        If law and model disagree, nothing drives the model, or a piece of it is loose.
+    Unfinished
+        If no equilibrium is found while the force still rises. A `ConvergenceError`.
+    """
+    problem = _Problem.of(model, law, rtol, bbar=bbar, device=torch.device(device))
+    equilibrium = problem.equilibrium
+    elastic = equilibrium.elastic()
+    control, measure, factor = problem.driven(elastic, end_mm)
+    onset = min(1.0, _onset(equilibrium.bricks, factor * elastic)) * factor
+    unit = control.of(elastic, 1.0)
+    pace = Pace(
+        first=onset * unit,
+        end=factor * unit,
+        share=share,
+        tolerance=tolerance,
+        drop=drop,
+    )
+    found = problem.failure(walk(equilibrium, control, measure, pace))
+    if found.reason == "stuck":
+        raise Unfinished(found)
+    return found
+
+
+def _onset(bricks: NonlinearBricks, u: torch.Tensor, few: float = 0.001) -> float:
+    """Share of an elastic displacement at which a few of the bricks begin to yield."""
+    strain = bricks.strain(u)
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        middle = 0.5 * (low + high)
+        calm = bricks.law.surely_elastic(middle * strain).all(-1)
+        beyond = int((~calm).sum()) > few * bricks.n
+        low, high = (low, middle) if beyond else (middle, high)
+    return high
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """A model on its lattice."""
+
+    model: Model
+    equilibrium: Equilibrium
+    where: NDArray[np.int64]  # flat lattice number of each node
+
+    @classmethod
+    def of(
+        cls, model: Model, law: MaterialLaw, rtol: float, *, bbar: bool, device: torch.device
+    ) -> Self:
+        mesh = model.mesh
+        _check(model, law)
+        i, j, k = mesh.region.shape
+        lattice = Lattice((i, j, k))
+        where, cells = lattice.number(mesh.node_ijk), lattice.number(mesh.element_ijk)
+        owner, values, force = nodal_values(mesh.n_nodes, model.constraints, model.loads)
+        if force.any() and values.any():
+            raise InputError(
+                "loads and prescribed displacements other than 0 cannot drive one path; keep one"
+            )
+        if not (force.any() or values.any()):
+            raise InputError("nothing drives the model: all forces and displacements are 0")
+
+        def spread(nodal: Float | Bool) -> Float:
+            field = np.zeros((3, lattice.size), dtype=nodal.dtype)
+            field[:, where] = nodal.T
+            return field
+
+        held = spread(owner >= 0)
+        h = np.asarray(mesh.grid.spacing_mm, dtype=np.float64)
+        fixed = np.moveaxis(held.reshape(3, *lattice.nodes), 0, -1)
+        check_support(mesh.mask, fixed, h)
+        bricks = NonlinearBricks(lattice, cells, law, h, bbar=bbar, device=device)
+        equilibrium = Equilibrium(bricks, held, spread(values), spread(force), h, rtol)
+        return cls(model, equilibrium, where)
+
+    def driven(self, elastic: torch.Tensor, end_mm: float) -> tuple[Control, Measure, float]:
+        """Control, measure of displacement and force, and the elastic factor at the end."""
+        at = self.equilibrium
+        if bool(at.force.any()):
+            total = float(torch.linalg.vector_norm(at.force.sum(1)))
+            total = total or float(torch.linalg.vector_norm(at.force))
+            weights = at.force / total
+            moved = Control(weights).displacement(elastic)
+            control = Control(weights, _MACHINE * moved)
+            return (
+                control,
+                lambda p: (control.displacement(p.u_mm), p.factor * total),
+                end_mm / moved,
+            )
+        largest = float(abs(at.given).max())
+
+        def measure(point: Point) -> tuple[float, float]:
+            work = float((at.reaction(point) * at.given).sum())
+            return point.factor * largest, work / largest
+
+        return Control(), measure, end_mm / largest
+
+    def failure(self, walked: Walk) -> Failure:
+        """Result of a path."""
+        best, bricks = walked.best, self.equilibrium.bricks
+        state, steps = best.point.at.state, walked.steps
+        damage = torch.zeros_like(state.history)
+        touched = torch.nonzero(state.history.any(-1).any(-1)).reshape(-1)
+        if len(touched):
+            law = bricks.law.mapped(lambda a: a[touched])
+            damage[touched] = law.damage(state.mapped(lambda a: a[touched]))
+        broken = bool(damage.any())
+        plastic = state.history[..., 0] * (0.0 if broken else 1.0)
+        first = steps[1] if len(steps) > 1 else steps[0]
+        return Failure(
+            strength_N=best.step.force_N,
+            displacement_mm=best.step.displacement_mm,
+            stiffness_N_mm=first.force_N / first.displacement_mm if first.displacement_mm else 0.0,
+            above=walked.above,
+            reason=walked.reason,
+            message=walked.message,
+            curve_mm=np.array([s.displacement_mm for s in steps]),
+            curve_N=np.array([s.force_N for s in steps]),
+            steps=steps,
+            nodes_mm=best.point.u_mm.cpu().numpy()[:, self.where].T.copy(),
+            plastic_strain=plastic.mean(-1).cpu().numpy(),
+            damage=damage.mean(1).cpu().numpy(),
+            yielded=state.history.any(-1).any(-1).cpu().numpy(),
+        )
+
+
+def _check(model: Model, law: MaterialLaw) -> None:
+    if np.shape(law.E_MPa) != model.E_MPa.shape or not np.allclose(law.E_MPa, model.E_MPa):
+        raise InputError(
+            f"the law's moduli, {np.shape(law.E_MPa)}, are not those of the model, "
+            f"{model.E_MPa.shape}; make the law from model.E_MPa"
+        )
+    if law.nu != model.nu:
+        raise InputError(f"Poisson's ratio is {law.nu} in the law and {model.nu} in the model")

@@ -1,0 +1,328 @@
+"""Following equilibrium past its peak, with steps that adapt, and closing in on the peak."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from bonekit.fem.nonlinear import Control, Equilibrium, Point, Stuck
+
+log = logging.getLogger(__name__)
+
+Reason = Literal["peak", "plateau", "end", "stuck"]
+Measure = Callable[[Point], tuple[float, float]]  # displacement in mm and force in N
+
+_EASY, _HARD = 5, 12  # Newton iterations
+_GROWTH = 1.5
+
+
+@dataclass(frozen=True)
+class Step:
+    """One accepted step.
+
+    Parameters
+    ----------
+    control : float
+        Value s of the control.
+    displacement_mm, force_N : float
+        Conjugate: the work is the integral of one over the other.
+    factor : float
+        Of the loads.
+    iterations, linear_iterations, cuts : int
+        Newton iterations, those of the linear solver, and how often the step was halved before.
+    residual : float
+        Norm of the out-of-balance forces over that of the loads or reactions.
+    external_Nmm, internal_Nmm : float
+        Work of the loads since the start and of the internal forces, both by the trapezoidal rule.
+    stored_Nmm : float
+        Recoverable energy; the internal work less this is dissipated.
+    arc_length : bool
+        Found under arc-length control.
+    """
+
+    control: float
+    displacement_mm: float
+    force_N: float
+    factor: float
+    iterations: int = 0
+    linear_iterations: int = 0
+    cuts: int = 0
+    residual: float = 0.0
+    external_Nmm: float = 0.0
+    internal_Nmm: float = 0.0
+    stored_Nmm: float = 0.0
+    arc_length: bool = False
+
+    @property
+    def energy_balance(self) -> float:
+        """Difference of external and internal work over the work."""
+        work = abs(self.external_Nmm)
+        return abs(self.external_Nmm - self.internal_Nmm) / work if work else 0.0
+
+    @property
+    def dissipated_Nmm(self) -> float:
+        """Energy that cannot be recovered."""
+        return self.internal_Nmm - self.stored_Nmm
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast and how far a path is followed.
+
+    Parameters
+    ----------
+    first : float
+        First step of the control.
+    end : float
+        Value of the control to stop at.
+    share : float
+        Largest step, of the control's value.
+    drop : float
+        Part of the largest force that must be lost for it to be a peak: smaller dips are those of
+        single elements.
+    flat : float
+        Slope over the first step's slope that counts as a plateau, in two steps running.
+    tolerance : float
+        Bound on what the peak may lie above the largest force found, relative.
+    cuts : int
+        Halvings of a step before the arc length is tried, and then before giving up.
+    """
+
+    first: float
+    end: float
+    share: float = 0.15
+    drop: float = 0.02
+    flat: float = 1e-3
+    tolerance: float = 0.005
+    cuts: int = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A step and its equilibrium."""
+
+    step: Step
+    point: Point
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """A path that was followed.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        In order of the control, the refined ones around the peak among them.
+    best : Mark
+        Of the largest force.
+    above : float
+        How far the peak may lie above, relative, if force over displacement is concave there;
+        0 where there is no peak.
+    reason : str
+        ``"peak"``, ``"plateau"``, ``"end"`` of the control, or ``"stuck"``: no convergence.
+    message : str
+        What stopped it.
+    """
+
+    steps: tuple[Step, ...]
+    best: Mark
+    above: float
+    reason: Reason
+    message: str = ""
+
+
+def walk(equilibrium: Equilibrium, control: Control, measure: Measure, pace: Pace) -> Walk:
+    """Follow the path from rest until the force has peaked, then close in on the peak.
+
+    Parameters
+    ----------
+    equilibrium : Equilibrium
+    control : Control
+    measure : callable
+        Displacement and force of a point.
+    pace : Pace
+    """
+    walker = _Walker(equilibrium, control, measure, pace)
+    rest = equilibrium.rest()
+    marks, reason, message = walker.on(Mark(Step(0.0, 0.0, 0.0, 0.0), rest))
+    best = max(range(len(marks)), key=lambda i: marks[i].step.force_N)
+    if reason != "peak":
+        return Walk(tuple(m.step for m in marks), marks[best], 0.0, reason, message)
+    return walker.refined(marks)
+
+
+@dataclass(frozen=True, eq=False)
+class _Walker:
+    equilibrium: Equilibrium
+    control: Control
+    measure: Measure
+    pace: Pace
+
+    def on(self, start: Mark) -> tuple[list[Mark], Reason, str]:
+        """Walk until something ends the path; only marks near the top keep their points."""
+        marks, ds, control = [start], self.pace.first, self.control
+        while True:
+            here = marks[-1]
+            room = self.pace.end - here.step.control
+            if not here.step.arc_length and room <= 1e-9 * self.pace.end:
+                return marks, "end", "the end of the path"
+            ds = ds if here.step.arc_length else min(ds, room)
+            try:
+                there, control, ds = self._step(marks, control, ds)
+            except Stuck as reason:
+                return marks, self._after_stuck(marks), str(reason)
+            marks.append(there)
+            self._forget(marks)
+            if self._peaked(marks):
+                return marks, "peak", "the force fell"
+            if self._flat(marks):
+                return marks, "plateau", "the force rises no more"
+
+    def _step(self, marks: list[Mark], control: Control, ds: float) -> tuple[Mark, Control, float]:
+        """One step, halved as often as it takes; then by arc length."""
+        here = marks[-1]
+        for cuts in range(2 * self.pace.cuts):
+            if cuts == self.pace.cuts:
+                if len(marks) < 3 or here.step.arc_length:
+                    break
+                control, ds = arc_length(marks[-2].point, here.point, ds * 2.0**cuts)
+                log.info("arc length from %.4g mm on", here.step.displacement_mm)
+            try:
+                rate = self._rate(marks, control) if cuts == 0 else None
+                point = self._advance(here.point, control, ds, rate)
+            except Stuck as reason:
+                log.debug("step of %.3g: %s", ds, reason)
+                ds /= 2
+                continue
+            arc = control is not self.control
+            mark = Mark(self._logged(here, point, cuts, arc), point)
+            log.info("%s", mark.step)
+            return mark, control, self._next(ds, mark, cuts)
+        raise Stuck(f"no equilibrium beyond {here.step.displacement_mm:.4g} mm")
+
+    def _advance(self, point: Point, control: Control, ds: float, rate) -> Point:  # type: ignore[no-untyped-def]
+        s = control.of(point.u_mm, point.factor) + ds
+        return self.equilibrium.advance(point, control, s, rate)
+
+    def _rate(self, marks: list[Mark], control: Control):  # type: ignore[no-untyped-def]
+        """Go on as in the last step, if its load was beyond the elastic range."""
+        if len(marks) < 3:
+            return None
+        a, b = marks[-2].point, marks[-1].point
+        ds = control.of(b.u_mm, b.factor) - control.of(a.u_mm, a.factor)
+        return ((b.u_mm - a.u_mm) / ds, (b.factor - a.factor) / ds) if ds > 0 else None
+
+    def _next(self, ds: float, mark: Mark, cuts: int) -> float:
+        if mark.step.iterations >= _HARD or cuts:
+            return ds if cuts else ds / _GROWTH
+        grown = ds * _GROWTH if mark.step.iterations <= _EASY else ds
+        return grown if mark.step.arc_length else min(grown, self.pace.share * mark.step.control)
+
+    def _logged(self, here: Mark, point: Point, cuts: int, arc: bool) -> Step:
+        displacement, force = self.measure(point)
+        du = point.u_mm - here.point.u_mm
+        work = 0.5 * float(((here.point.at.force_N + point.at.force_N) * du).sum())
+        before = here.step
+        outside = 0.5 * (before.force_N + force) * (displacement - before.displacement_mm)
+        return Step(
+            self.control.of(point.u_mm, point.factor),
+            displacement,
+            force,
+            point.factor,
+            point.iterations,
+            point.linear_iterations,
+            cuts,
+            point.residual,
+            before.external_Nmm + outside,
+            before.internal_Nmm + work,
+            self.equilibrium.bricks.stored_energy(point.at.state),
+            arc,
+        )
+
+    def _forget(self, marks: list[Mark]) -> None:
+        """Keep the points around the top and the last two; the others' memory is freed."""
+        top = max(range(len(marks)), key=lambda i: marks[i].step.force_N)
+        kept = {top - 1, top, top + 1, len(marks) - 1, len(marks) - 2}
+        i = len(marks) - 3
+        if i >= 0 and i not in kept:
+            marks[i] = replace(marks[i], point=marks[0].point)
+
+    def _peaked(self, marks: list[Mark]) -> bool:
+        top = max(m.step.force_N for m in marks)
+        return marks[-1].step.force_N < (1 - self.pace.drop) * top
+
+    def _after_stuck(self, marks: list[Mark]) -> Reason:
+        """A path that broke off while it fell has a peak all the same."""
+        falling = len(marks) > 3 and marks[-1].step.force_N < max(m.step.force_N for m in marks)
+        return "peak" if falling else "stuck"
+
+    def _flat(self, marks: list[Mark]) -> bool:
+        if len(marks) < 4:
+            return False
+        slopes = [_slope(a.step, b.step) for a, b in zip(marks[:-1], marks[1:], strict=True)]
+        return all(0 <= s < self.pace.flat * slopes[0] for s in slopes[-2:])
+
+    def refined(self, marks: list[Mark]) -> Walk:
+        """Walk again around the top in steps of a third until its bound is tight enough."""
+        steps = [m.step for m in marks]
+        message = "the force fell"
+        for _ in range(5):
+            top = max(range(len(marks)), key=lambda i: marks[i].step.force_N)
+            above = peak_bound(*(marks[i].step for i in (top - 1, top, top + 1)))
+            if above <= self.pace.tolerance:
+                break
+            span = marks[top + 1].step.control - marks[top - 1].step.control
+            finer = self._again(marks[top - 1], marks[top + 1].step.control, span / 6)
+            best = max(range(len(finer)), key=lambda i: finer[i].step.force_N)
+            steps += [m.step for m in finer[1:]]
+            if not 0 < best < len(finer) - 1:
+                message = "the force fell; the peak could not be narrowed further"
+                break
+            marks = finer
+        top = max(range(len(marks)), key=lambda i: marks[i].step.force_N)
+        ordered = sorted(steps, key=lambda s: s.control)
+        return Walk(tuple(ordered), marks[top], above, "peak", message)
+
+    def _again(self, start: Mark, end: float, ds: float) -> list[Mark]:
+        marks = [start]
+        while marks[-1].step.control < end - 1e-9 * end:
+            try:
+                there, _, _ = self._step(marks, self.control, ds)
+            except Stuck:
+                break
+            marks.append(there)
+        return marks
+
+
+def _slope(a: Step, b: Step) -> float:
+    dx = b.displacement_mm - a.displacement_mm
+    return (b.force_N - a.force_N) / dx if dx else 0.0
+
+
+def peak_bound(before: Step, top: Step, after: Step) -> float:
+    """How far a concave curve through three points can rise above the middle one, relative.
+
+    The secant on either side, extended past the middle point, lies above the curve.
+    """
+    rise, fall = top.force_N - before.force_N, top.force_N - after.force_N
+    left, right = top.control - before.control, after.control - top.control
+    return max(rise / left * right, fall / right * left) / top.force_N
+
+
+def arc_length(before: Point, here: Point, ds: float) -> tuple[Control, float]:
+    """Riks' control: along the last increment, whose length counts as a step ``ds``.
+
+    The factor enters with a small part of its own change, so that it may turn back.
+
+    References
+    ----------
+    Riks, Int J Solids Struct 15 (1979) 529 (unverified: quoted from memory).
+    """
+    du = here.u_mm - before.u_mm
+    square = float(torch.sum(du * du))
+    change = abs(here.factor - before.factor) or 1.0
+    return Control(du * (ds / square), 0.05 * ds / change), ds
