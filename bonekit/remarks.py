@@ -122,7 +122,8 @@ def _nodes_on_void(finished: Finished) -> int:
     if not void:
         return 0
     solid = np.delete(problem.model.mesh.elements, np.concatenate(void), axis=0)
-    acting = [part.nodes for part in (*problem.load.constraints, *problem.load.loads)]
+    acting = [part.nodes for part in problem.load.constraints]
+    acting += [part.nodes for part in problem.load.loads]
     return len(np.setdiff1d(np.concatenate(acting), solid))
 
 

@@ -81,6 +81,22 @@ class RunFolder:
         if not os.access(self.path, os.W_OK):
             raise InputError(f"the run folder {self.path} is not writable")
 
+    @classmethod
+    def of(cls, path: str | Path, stages: Sequence[str]) -> RunFolder:
+        """Open a folder in which some stages are finished, to read from.
+
+        Raises
+        ------
+        InputError
+            If it is no run folder, or a stage is not finished or a file of it changed.
+        """
+        if not (Path(path) / "case.json").is_file():
+            raise InputError(f"{path} is not a run folder: it has no case.json. See `bonekit run`")
+        folder = cls(path, {})
+        for name in stages:
+            folder.recall(name)
+        return folder
+
     def stage(self, name: str, inputs: Any, work: Callable[[], None]) -> Done:
         """Do a stage unless it was done with the same inputs and its files are intact.
 

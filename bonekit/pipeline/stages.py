@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.case import Case
+from bonekit.case import Case, parse_case
 from bonekit.density import (
     Calibration,
     Conversion,
@@ -245,6 +245,11 @@ def entry(part: Any) -> Any:
     return None if part is None else part.model_dump(mode="json")
 
 
+def case_of(folder: RunFolder) -> Case:
+    """Return the case that a run folder was made with."""
+    return parse_case(_json(folder, "case.json")["case"], str(folder.path / "case.json"))
+
+
 def calibration_of(folder: RunFolder) -> Calibration:
     """Line from HU to density that the run found."""
     return line_from(_json(folder, "calibration.json")["line"])
@@ -257,7 +262,7 @@ def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None =
     stay of the kind they are.
     """
     segmentation, field = load_segmentation(folder.path)
-    ash = _ash(folder)
+    ash = ash_of(folder)
     lesions = find_lesions(segmentation.labels.resample(ash.grid), ash)
     if line is not None:
         own, to_ash = calibration_of(folder), _to_ash(folder, case)
@@ -329,7 +334,8 @@ def _around(found: Segmentation) -> tuple[NDArray[np.float64], NDArray[np.float6
     return index.min(axis=0) - margin, index.max(axis=0) + margin + 1
 
 
-def _ash(folder: RunFolder) -> DensityImage:
+def ash_of(folder: RunFolder) -> DensityImage:
+    """Return the ash density round the bone."""
     image = read(folder.path / "density.nii.gz")
     return DensityImage(image.array, image.grid, DensityKind.ASH)
 
@@ -339,7 +345,7 @@ def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished
     problem = problem_of(folder, case)
     return Finished(
         ct=read(folder.path / "ct.nii.gz"),
-        density=_ash(folder),
+        density=ash_of(folder),
         segmentation=segmentation,
         problem=problem,
         solution=load_solution(folder.path / "solution.npz"),

@@ -1,0 +1,88 @@
+"""Finished runs for other solvers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bonekit.errors import InputError
+from bonekit.fem.deck_reading import read_deck
+from bonekit.fem.decks import deck_of, export_mesh, write_deck
+from bonekit.meshing.interchange import read_mesh
+from bonekit.pipeline.exporting import export_run, export_tetrahedra, map_onto
+
+
+@pytest.fixture(scope="module")
+def deck(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The mesh of the run as a deck of somebody else: one material for each region."""
+    path = tmp_path_factory.mktemp("deck") / "theirs.inp"
+    mesh, _, _ = read_mesh(finished / "mesh.vtu")
+    export_mesh(mesh, 1000.0 * mesh.element_region, 0.3, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".inp", ".cdb"])
+def test_a_run_goes_out_with_its_supports(finished: Path, tmp_path: Path, suffix: str) -> None:
+    bins = export_run(finished, tmp_path / f"run{suffix}")
+    mesh, cells, points = read_mesh(finished / "mesh.vtu")
+    back = read_deck(tmp_path / f"run{suffix}")
+    assert back.n_elements == mesh.n_elements == len(bins.material)
+    np.testing.assert_allclose(bins.E_MPa[bins.material], cells["E_MPa"], atol=50.0)
+    held = {name.lower(): members for name, members in back.node_sets.items()}
+    assert len(held["distal_shaft"]) == np.count_nonzero(points["constraint"])
+
+
+def test_somebody_elses_deck_gets_the_moduli_of_the_run(
+    finished: Path, deck: Path, tmp_path: Path
+) -> None:
+    _, cells, _ = read_mesh(finished / "mesh.vtu")
+    mesh, bins = map_onto(finished, deck, tmp_path / "mapped.inp", bins_MPa=20.0)
+    assert mesh.n_elements == len(cells["E_MPa"])
+    # the same bricks, integrated as hexahedra of any shape
+    np.testing.assert_allclose(bins.E_MPa[bins.material], cells["E_MPa"], rtol=0.02, atol=20.0)
+    again = read_deck(tmp_path / "mapped.inp")
+    np.testing.assert_array_equal(again.nodes_mm, read_deck(deck).nodes_mm)
+    assert "*ELASTIC" in (tmp_path / "mapped.inp").read_text()
+
+
+def test_only_a_set_of_the_deck_is_bone(finished: Path, deck: Path, tmp_path: Path) -> None:
+    theirs = read_deck(deck)
+    members = {name.lower(): ids for name, ids in theirs.element_sets.items()}["r_trabecular"]
+    _, bins = map_onto(finished, deck, tmp_path / "mapped.inp", element_set="r_trabecular")
+    assert len(bins.material) == len(members) < theirs.n_elements
+    with pytest.raises(InputError, match=r"no element set 'implant'; it has: .*R_"):
+        map_onto(finished, deck, tmp_path / "other.inp", element_set="implant")
+    assert not (tmp_path / "other.inp").exists()
+
+
+def test_a_deck_in_another_frame_is_refused(finished: Path, deck: Path, tmp_path: Path) -> None:
+    theirs = read_deck(deck)
+    cells = theirs.elements["hexahedron"]
+    aside = theirs.nodes_mm + np.array([40.0, 0.0, 0.0])
+    moved, _ = deck_of(aside, cells, np.full(len(cells), 1e3), 0.3)
+    write_deck(moved, tmp_path / "moved.inp")
+    with pytest.raises(InputError, match=r"elements lie more than 5 mm from the bone .* \(LPS"):
+        map_onto(finished, tmp_path / "moved.inp", tmp_path / "mapped.inp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_run_goes_out_as_tetrahedra(finished: Path, tmp_path: Path, order: int) -> None:
+    mesh, E, bins = export_tetrahedra(finished, tmp_path / "run.inp", 6.0, order)  # type: ignore[arg-type]
+    assert mesh.elements.shape[1] == (4 if order == 1 else 10)
+    back = read_deck(tmp_path / "run.inp")
+    assert back.n_elements == mesh.n_elements
+    assert bins.largest_error >= 0
+    _, cells, _ = read_mesh(finished / "mesh.vtu")
+    volume = np.abs(mesh.volumes_mm3)
+    assert np.average(E, weights=volume) == pytest.approx(cells["E_MPa"].mean(), rel=0.06)
+
+
+def test_an_unfinished_run_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "density.nii.gz").unlink()
+    with pytest.raises(InputError, match="no finished stage 'density'"):
+        export_run(folder, tmp_path / "run.inp")
+    with pytest.raises(InputError, match="is not a run folder"):
+        export_run(tmp_path, tmp_path / "run.inp")
+    with pytest.raises(InputError, match=r"can't write a deck as 'run.xyz'; known: .inp, .cdb"):
+        export_run(folder, tmp_path / "run.xyz")
