@@ -79,6 +79,7 @@ def cut(shapes: Sequence[Shape], size: DistanceField, edge_mm: float) -> Cut:
     done = [body]
     for shape in shapes[1:]:
         parts, shape = _cut_one(parts, [*done, shape], REST, shape.value)
+        parts = manifold(parts, REST, shape.value)
         done.append(shape)
     return Cut(parts, done, n_removed)
 

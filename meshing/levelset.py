@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from bonekit.meshing.lattice import Parts, bisect, edge_numbers, volumes
+from bonekit.meshing.lattice import EDGES, Parts, bisect, edge_numbers, volumes
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -163,22 +163,42 @@ def compact(parts: Parts) -> Parts:
 
 
 def manifold(parts: Parts, outside: int, inside: int) -> Parts:
-    """Fill in the outside about edges at which the inside touches itself.
+    """Fill in the outside about edges and nodes at which the inside touches itself.
 
-    Where a boundary runs through an edge twice, the elements of the outside at that edge change
-    sides, until no such edge is left.
+    Where a boundary runs through an edge or a node twice, the elements of the outside there
+    change sides, until no such place is left.
     """
     nodes, tetrahedra, reference = parts
     for _ in range(20):
-        crowded = crowded_edges(tetrahedra[reference == inside])
-        if not len(crowded):
+        own = tetrahedra[reference == inside]
+        crowded = crowded_edges(own)
+        pinched = pinched_nodes(own)
+        if not len(crowded) and not len(pinched):
             break
-        edges, of = edge_numbers(tetrahedra)
-        n = len(nodes)
-        at = np.searchsorted(edges[:, 0] * n + edges[:, 1], crowded[:, 0] * n + crowded[:, 1])
-        fill = np.isin(of, at).any(axis=1) & (reference == outside)
-        reference = np.where(fill, inside, reference)
+        shared = np.isin(tetrahedra[:, EDGES].reshape(-1, 6, 2), crowded).all(axis=2).any(axis=1)
+        fill = shared | np.isin(tetrahedra, pinched).any(axis=1)
+        reference = np.where(fill & (reference == outside), inside, reference)
     return nodes, tetrahedra, reference
+
+
+def pinched_nodes(tetrahedra: Int) -> Int:
+    """Nodes at which the faces of the boundary make more than one fan, (k,)."""
+    corners, of = faces(tetrahedra)
+    outer = corners[of[:, 1] < 0]
+    # Each corner of a face is joined to that of the next face at the same node.
+    number = np.arange(outer.size).reshape(-1, 3)
+    ends = np.concatenate([outer[:, [0, 1]], outer[:, [1, 2]], outer[:, [2, 0]]])
+    own = np.concatenate([number[:, [0, 1]], number[:, [1, 2]], number[:, [2, 0]]])
+    turned = ends[:, 0] > ends[:, 1]
+    ends[turned], own[turned] = ends[turned][:, ::-1], own[turned][:, ::-1]
+    by = np.lexsort((ends[:, 1], ends[:, 0]))
+    same = (np.diff(ends[by], axis=0) == 0).all(axis=1)
+    a, b = own[by][:-1][same].ravel(), own[by][1:][same].ravel()
+    graph = sparse.coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(outer.size,) * 2)
+    fan = sparse.csgraph.connected_components(graph, directed=False)[1]
+    pairs = np.unique(np.stack([outer.ravel(), fan], axis=1), axis=0)
+    node, count = np.unique(pairs[:, 0], return_counts=True)
+    return np.asarray(node[count > 1])
 
 
 def crowded_edges(tetrahedra: Int) -> Int:

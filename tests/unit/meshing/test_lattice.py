@@ -5,7 +5,15 @@ from bonekit.image.volume import Grid
 from bonekit.meshing.distance import distance_field
 from bonekit.meshing.elements import scaled_jacobian
 from bonekit.meshing.lattice import LONGEST, lattice, refine, volumes
-from bonekit.meshing.levelset import crowded_edges, faces, level, manifold, snapped, split
+from bonekit.meshing.levelset import (
+    crowded_edges,
+    faces,
+    level,
+    manifold,
+    pinched_nodes,
+    snapped,
+    split,
+)
 
 Mesh = tuple[np.ndarray, np.ndarray]
 
@@ -27,7 +35,7 @@ def test_refined_lattices_conform_and_follow_the_size(block: Mesh) -> None:
     assert (
         np.unique(np.sort(faces(tetrahedra)[0], axis=1), axis=0).shape == faces(tetrahedra)[0].shape
     )
-    assert scaled_jacobian(nodes, tetrahedra).min() > 0.2
+    assert scaled_jacobian(nodes, tetrahedra).min() > 0.5
     x = nodes[tetrahedra]
     longest = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1).max(axis=(1, 2))
     assert (longest <= LONGEST * size(x.mean(axis=1)) + 1e-9).all()
@@ -77,6 +85,20 @@ def test_level_gives_the_volume_to_a_linear_field() -> None:
         half = level(nodes, tetrahedra, values, 0.5 / 6, 3.0)
         points = np.random.default_rng(0).dirichlet(np.ones(4), 200_000) @ values
         assert np.mean(points < half) == pytest.approx(0.5, abs=0.005)
+
+
+def test_a_node_between_two_fans_is_filled(block: Mesh) -> None:
+    nodes, tetrahedra = block
+    centre = nodes[tetrahedra].mean(axis=1)
+    middle = np.unique(nodes[:, 0])[2]
+    corner = np.isin((centre > middle).sum(axis=1), (0, 3))  # two cubes that meet in a node
+    assert not len(crowded_edges(tetrahedra[corner]))
+    (node,) = pinched_nodes(tetrahedra[corner])
+    np.testing.assert_allclose(nodes[node], middle)
+    parts = manifold((nodes, tetrahedra, np.where(corner, 1, 9)), 9, 1)
+    assert not len(pinched_nodes(tetrahedra[parts[2] == 1]))
+    assert not len(crowded_edges(tetrahedra[parts[2] == 1]))
+    assert (parts[2][corner] == 1).all()
 
 
 def test_an_edge_with_four_outer_faces_is_filled(block: Mesh) -> None:

@@ -86,6 +86,7 @@ def test_fitting_gives_the_volume_to_coarse_faces(ball: Shape) -> None:
     on = on_surfaces(len(fit.parts[0]), *fit.surfaces, n_surfaces=1)[:, 0]
     radius = np.linalg.norm(fit.parts[0][on] - 15, axis=1)
     assert 10 < np.median(radius) < 10.5
+    assert np.median(fit.lift_mm[on]) > 0.1
     assert len(interfaces(tetrahedra, parts[2], ())[0]) == len(fit.surfaces[0])
 
 
