@@ -235,7 +235,7 @@ class _Problem:
         return Control(), measure, end_mm / largest
 
     def failure(self, walked: Walk) -> Failure:
-        """Result of a path."""
+        """Make the result of a path."""
         best, bricks = walked.best, self.equilibrium.bricks
         state, steps = best.point.at.state, walked.steps
         damage = torch.zeros_like(state.history)

@@ -133,7 +133,7 @@ class Equilibrium:
         return Point(u, 0.0, self.bricks.evaluate(u, self.bricks.start()))
 
     def reaction(self, point: Point) -> Tensor:
-        """Forces of the supports, (3, size)."""
+        """Sum up the forces of the supports, (3, size)."""
         return (point.at.force_N - point.factor * self.force) * self.held
 
     def elastic(self, rtol: float = 1e-8) -> Tensor:
@@ -199,7 +199,7 @@ class Equilibrium:
         return (factor * self.force - at.force_N) * self.mask
 
     def _error(self, at: Evaluation, factor: float) -> float:
-        load = torch.linalg.vector_norm((at.force_N * self.held))
+        load = torch.linalg.vector_norm(at.force_N * self.held)
         load = torch.maximum(load, abs(factor) * torch.linalg.vector_norm(self.force))
         out = float(torch.linalg.vector_norm(self._residual(at, factor)))
         return out / float(load) if float(load) else out
@@ -230,7 +230,7 @@ class Equilibrium:
         self, at: Evaluation, control: Control, factor: float, error: float
     ) -> tuple[Tensor, int]:
         """Solve the tangent system to a part of the residual."""
-        rtol = float(np.clip(0.3 * self.rtol / error, 1e-9, 1e-2))
+        rtol = float(np.clip(0.3 * self.rtol / error, 1e-9, 5e-2))
         rhs = self._residual(at, factor)
         A, M, _ = self._system(at, control)
         du, used = self._solve(A, M, rhs, rtol)
@@ -254,15 +254,15 @@ class Equilibrium:
         """Tangent with the control's term, its preconditioner, and the force by the factor."""
         pull = (self.force - self.bricks.tangent(at, self.given)) * self.mask
 
-        def A(x: Tensor) -> Tensor:
+        def plain(x: Tensor) -> Tensor:
             return self.bricks.tangent(at, x) * self.mask
 
         if control.weights is None:
-            return A, self._precondition, pull
+            return plain, self._precondition, pull
         column, weights = pull / control.compliance, control.weights * self.mask
 
         def with_machine(x: Tensor) -> Tensor:
-            return A(x).add_(column, alpha=_dot(weights, x))
+            return plain(x).add_(column, alpha=_dot(weights, x))
 
         return with_machine, _RankOne(self._precondition, column, weights), pull
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 Reason = Literal["peak", "plateau", "end", "stuck"]
 Measure = Callable[[Point], tuple[float, float]]  # displacement in mm and force in N
+
+Rate = tuple[torch.Tensor, float]
 
 _EASY, _HARD = 5, 12  # Newton iterations
 _GROWTH = 1.5
@@ -64,8 +67,8 @@ class Step:
         return abs(self.external_Nmm - self.internal_Nmm) / work if work else 0.0
 
     @property
-    def dissipated_Nmm(self) -> float:
-        """Energy that cannot be recovered."""
+    def dissipated(self) -> float:
+        """Energy that cannot be recovered, in Nmm."""
         return self.internal_Nmm - self.stored_Nmm
 
 
@@ -204,11 +207,11 @@ class _Walker:
             return mark, control, self._next(ds, mark, cuts)
         raise Stuck(f"no equilibrium beyond {here.step.displacement_mm:.4g} mm")
 
-    def _advance(self, point: Point, control: Control, ds: float, rate) -> Point:  # type: ignore[no-untyped-def]
+    def _advance(self, point: Point, control: Control, ds: float, rate: Rate | None) -> Point:
         s = control.of(point.u_mm, point.factor) + ds
         return self.equilibrium.advance(point, control, s, rate)
 
-    def _rate(self, marks: list[Mark], control: Control):  # type: ignore[no-untyped-def]
+    def _rate(self, marks: list[Mark], control: Control) -> Rate | None:
         """Go on as in the last step, if its load was beyond the elastic range."""
         if len(marks) < 3:
             return None
@@ -256,46 +259,46 @@ class _Walker:
         return marks[-1].step.force_N < (1 - self.pace.drop) * top
 
     def _after_stuck(self, marks: list[Mark]) -> Reason:
-        """A path that broke off while it fell has a peak all the same."""
+        """See a peak in a path that broke off while it fell."""
         falling = len(marks) > 3 and marks[-1].step.force_N < max(m.step.force_N for m in marks)
         return "peak" if falling else "stuck"
 
     def _flat(self, marks: list[Mark]) -> bool:
         if len(marks) < 4:
             return False
-        slopes = [_slope(a.step, b.step) for a, b in zip(marks[:-1], marks[1:], strict=True)]
+        slopes = [_slope(a.step, b.step) for a, b in pairwise(marks)]
         return all(0 <= s < self.pace.flat * slopes[0] for s in slopes[-2:])
 
     def refined(self, marks: list[Mark]) -> Walk:
-        """Walk again around the top in steps of a third until its bound is tight enough."""
-        steps = [m.step for m in marks]
-        message = "the force fell"
-        for _ in range(5):
-            top = max(range(len(marks)), key=lambda i: marks[i].step.force_N)
-            above = peak_bound(*(marks[i].step for i in (top - 1, top, top + 1)))
+        """Halve the steps on both sides of the top until its bound is tight enough."""
+        steps, message = [m.step for m in marks], "the force fell"
+        near, above = around_top(marks)
+        for _ in range(10):
             if above <= self.pace.tolerance:
                 break
-            span = marks[top + 1].step.control - marks[top - 1].step.control
-            finer = self._again(marks[top - 1], marks[top + 1].step.control, span / 6)
-            best = max(range(len(finer)), key=lambda i: finer[i].step.force_N)
-            steps += [m.step for m in finer[1:]]
-            if not 0 < best < len(finer) - 1:
+            between = self._halves(near[-3:])
+            if len(between) < 2:
                 message = "the force fell; the peak could not be narrowed further"
                 break
-            marks = finer
-        top = max(range(len(marks)), key=lambda i: marks[i].step.force_N)
-        ordered = sorted(steps, key=lambda s: s.control)
-        return Walk(tuple(ordered), marks[top], above, "peak", message)
+            steps += [m.step for m in between]
+            before, left, top, right = near if len(near) == 4 else (near[0], *near)
+            near, above = around_top([before, left, between[0], top, between[1], right])
+        ordered = sorted(steps, key=lambda s: (s.arc_length, s.control))
+        return Walk(tuple(ordered), near[-2], above, "peak", message)
 
-    def _again(self, start: Mark, end: float, ds: float) -> list[Mark]:
-        marks = [start]
-        while marks[-1].step.control < end - 1e-9 * end:
+    def _halves(self, near: list[Mark]) -> list[Mark]:
+        """Equilibria half-way between three marks; fewer where there is none."""
+        found = []
+        for a, b in pairwise(near):
+            ds = b.step.control - a.step.control
+            rate = (b.point.u_mm - a.point.u_mm) / ds, (b.point.factor - a.point.factor) / ds
             try:
-                there, _, _ = self._step(marks, self.control, ds)
-            except Stuck:
-                break
-            marks.append(there)
-        return marks
+                point = self._advance(a.point, self.control, ds / 2, rate)
+            except Stuck as reason:
+                log.debug("no equilibrium between: %s", reason)
+                continue
+            found.append(Mark(self._logged(a, point, 0, arc=False), point))
+        return found
 
 
 def _slope(a: Step, b: Step) -> float:
@@ -303,14 +306,33 @@ def _slope(a: Step, b: Step) -> float:
     return (b.force_N - a.force_N) / dx if dx else 0.0
 
 
-def peak_bound(before: Step, top: Step, after: Step) -> float:
-    """How far a concave curve through three points can rise above the middle one, relative.
+def around_top(marks: list[Mark]) -> tuple[list[Mark], float]:
+    """Pick the marks around that of the largest force, it being the last but one, and `peak_bound`."""
+    top = max(range(1, len(marks) - 1), key=lambda i: marks[i].step.force_N)
+    near = marks[max(top - 2, 0) : top + 2]
+    return near, peak_bound([m.step for m in near])
 
-    The secant on either side, extended past the middle point, lies above the curve.
+
+def peak_bound(steps: list[Step]) -> float:
+    """How far a concave curve can rise above the last but one of its points, relative.
+
+    A secant, extended, lies above a concave curve. To the right of the top that is the one from
+    the left; to the left that of the two points before, or that from the right, whichever is
+    lower: past a sudden drop the latter says nothing.
+
+    Parameters
+    ----------
+    steps : list of Step
+        Three or four, the largest force in the last but one.
     """
-    rise, fall = top.force_N - before.force_N, top.force_N - after.force_N
-    left, right = top.control - before.control, after.control - top.control
-    return max(rise / left * right, fall / right * left) / top.force_N
+    *earlier, left, top, right = ((s.control, s.force_N) for s in steps)
+    rise = (top[1] - left[1]) / (top[0] - left[0])
+    fall = (top[1] - right[1]) / (right[0] - top[0])
+    over_left = fall * (top[0] - left[0])
+    if earlier and left[0] > earlier[0][0]:
+        slope = (left[1] - earlier[0][1]) / (left[0] - earlier[0][0])
+        over_left = min(over_left, left[1] + slope * (top[0] - left[0]) - top[1])
+    return max(rise * (right[0] - top[0]), over_left, 0.0) / top[1]
 
 
 def arc_length(before: Point, here: Point, ds: float) -> tuple[Control, float]:
