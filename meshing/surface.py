@@ -16,11 +16,12 @@ from scipy import ndimage
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.distance import Mask, bone_mask, distance_field
+from bonekit.meshing.smoothing import BOUND, Smoothing, measured, smoothed, with_volumes
+from bonekit.meshing.triangles import poly_data, volume
 from bonekit.segmentation.base import BONE_REGIONS
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-PASS_BAND = 0.03  # of the smoothing: lower is smoother
 FORMATS = (".obj", ".ply", ".stl", ".vtp")
 
 
@@ -37,12 +38,15 @@ class Surface:
         Label of the region under each triangle.
     names : dict of int to str
         Region names.
+    smoothing : Smoothing, optional
+        How far its nodes lie from where the voxels put them, if it was made of voxels.
     """
 
     points_mm: Float
     triangles: Int
     region: NDArray[np.uint8]
     names: dict[int, str] = field(default_factory=dict)
+    smoothing: Smoothing | None = None
 
     def __post_init__(self) -> None:
         if self.points_mm.ndim != 2 or self.points_mm.shape[1] != 3:
@@ -76,10 +80,10 @@ def surface(
     """Make the closed surface of the bone, cavities included.
 
     The mask is brought to cubic voxels where its slices are thick, contoured by SurfaceNets
-    (Frisken, J Comput Graph Tech 2022;11:34-54), smoothed by a windowed-sinc low pass (Taubin,
-    Zhang and Golub, ECCV 1996) in millimetres, and moved along its normals by the small distance
-    that gives it the volume of the voxels. Where the bone touches the border of the image it is
-    closed there.
+    (Frisken, J Comput Graph Tech 2022;11:34-54), smoothed by passes of shrinking and swelling
+    (Taubin, SIGGRAPH 1995) in which no node moves further than half a voxel, and within that bound
+    moved along its normals until it has the volume of the voxels: `Surface.smoothing` has the
+    numbers. Where the bone touches the border of the image it is closed there.
 
     Parameters
     ----------
@@ -87,7 +91,7 @@ def surface(
     regions : tuple of str
         Names of the labels that make up the bone; those that the label map lacks are left out.
     smoothing : int
-        Iterations of the low pass; 0 leaves the steps of the voxels.
+        Passes; 0 leaves the steps of the voxels.
 
     Returns
     -------
@@ -99,20 +103,24 @@ def surface(
         If the bone is missing or `smoothing` is negative.
     """
     if smoothing < 0:
-        raise InputError(f"smoothing must be 0 or more iterations, got {smoothing}")
+        raise InputError(f"smoothing must be 0 or more passes, got {smoothing}")
     mask = bone_mask(labels, regions)
     voxels, grid = _cubic(mask, labels.grid)
-    points, triangles = _surface_nets(without_pinches(voxels), grid.spacing_mm)
+    start, triangles = _surface_nets(without_pinches(voxels), grid.spacing_mm)
+    points, bound = start, BOUND * labels.spacing_mm
+    want = {1: float(np.count_nonzero(mask)) * labels.grid.voxel_mm3}
+    sides = np.tile(np.array([1, 0], dtype=np.uint8), (len(triangles), 1))
     if smoothing:
-        points = _smooth(points, triangles, smoothing)
-        volume = float(np.count_nonzero(mask)) * labels.grid.voxel_mm3
-        points = _inflate_to(points, triangles, volume)
+        points = smoothed(start, triangles, smoothing, bound)
+        points = with_volumes(points, start, triangles, sides, want, bound)
+    done = measured(points, start, triangles, sides, want, {1: "bone"}, bound)
     world = points @ grid.direction.T + grid.origin_mm
     if np.linalg.det(grid.direction) < 0:
         triangles = triangles[:, ::-1]
     values = [labels.label(name) for name in regions if name in labels.names.values()]
     region = _region_under(world, triangles, labels, values)
-    return Surface(world, triangles, region, {value: labels.names[value] for value in values})
+    names = {value: labels.names[value] for value in values}
+    return Surface(world, triangles, region, names, done)
 
 
 def without_pinches(mask: Mask) -> Mask:
@@ -184,45 +192,9 @@ def _surface_nets(mask: Mask, spacing_mm: Float) -> tuple[Float, Int]:
     contour = image.contour_labels(scalars="mask", smoothing=False, output_mesh_type="triangles")
     triangles = np.asarray(contour.regular_faces, dtype=np.int64)
     points = np.asarray(contour.points, dtype=np.float64)
-    if _volume(points, triangles) < 0:
+    if volume(points, triangles) < 0:
         triangles = triangles[:, ::-1]
     return points, triangles
-
-
-def _smooth(points: Float, triangles: Int, iterations: int) -> Float:
-    poly = _poly_data(points, triangles)
-    smooth = poly.smooth_taubin(
-        n_iter=iterations,
-        pass_band=PASS_BAND,
-        feature_smoothing=False,
-        non_manifold_smoothing=True,
-        normalize_coordinates=True,
-    )
-    return np.asarray(smooth.points, dtype=np.float64)
-
-
-def _poly_data(points: Float, triangles: Int) -> pv.PolyData:
-    faces = np.insert(triangles, 0, 3, axis=1)
-    return pv.PolyData(points, faces.ravel())
-
-
-def _volume(points: Float, triangles: Int) -> float:
-    a, b, c = np.moveaxis(points[triangles], 1, 0)
-    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
-
-
-def _inflate_to(points: Float, triangles: Int, volume_mm3: float) -> Float:
-    """Move the surface along its normals until it encloses a volume."""
-    for _ in range(3):
-        a, b, c = np.moveaxis(points[triangles], 1, 0)
-        area = np.cross(b - a, c - a) / 2
-        normal = np.zeros_like(points)
-        for corner in range(3):
-            np.add.at(normal, triangles[:, corner], area)
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-        gain = np.einsum("ij,ij->", area, normal[triangles].mean(axis=1))
-        points = points + normal * (volume_mm3 - _volume(points, triangles)) / gain
-    return points
 
 
 def _region_under(
@@ -253,7 +225,7 @@ def write_surface(surface: Surface, path: Path | str) -> None:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"can't write a surface as {path.name!r}; allowed: {', '.join(FORMATS)}")
-    poly = _poly_data(surface.points_mm, surface.triangles)
+    poly = poly_data(surface.points_mm, surface.triangles)
     if suffix == ".vtp":
         poly.cell_data["region"] = surface.region
         poly.field_data["SPACE"] = ["LPS"]
