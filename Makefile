@@ -69,4 +69,8 @@ $(done): pyproject.toml constraints.txt scripts/debian_packages.sh
 		sys.platform == 'linux' and '+' not in v('torch') and print( \
 		'note: torch came from PyPI, not from $(TORCH_INDEX): with CUDA this is several gigabytes')")
 	@$(pip) --no-build-isolation -e '.[dev]'
+	@# pyNastran, which reads our decks in a test, wants another numpy: an environment of its own
+	@"$(PYTHON)" -m venv $(VENV)/nastran
+	@$(VENV)/nastran/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		pyNastran==1.4.1 'numpy<2' scipy cpylog docopt-ng
 	@touch $@
