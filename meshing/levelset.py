@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from bonekit.meshing.lattice import EDGES, Parts, bisect, edge_numbers, volumes
+from bonekit.meshing.lattice import Parts, bisect, edge_numbers, volumes
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -175,7 +175,7 @@ def manifold(parts: Parts, outside: int, inside: int) -> Parts:
         pinched = pinched_nodes(own)
         if not len(crowded) and not len(pinched):
             break
-        shared = np.isin(tetrahedra[:, EDGES].reshape(-1, 6, 2), crowded).all(axis=2).any(axis=1)
+        shared = np.isin(tetrahedra, crowded).sum(axis=1) >= 2
         fill = shared | np.isin(tetrahedra, pinched).any(axis=1)
         reference = np.where(fill & (reference == outside), inside, reference)
     return nodes, tetrahedra, reference
