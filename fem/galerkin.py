@@ -13,6 +13,7 @@ Dick, Georgii, Westermann, IEEE Trans. Vis. Comput. Graph. 17 (2011) 1663: brick
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,33 +23,13 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from bonekit.fem.brick import child_interpolation
-from bonekit.fem.operator import Float, Lattice
+from bonekit.fem.bricks import Bricks, Float, Lattice
 from bonekit.meshing.voxel import BRICK_CORNERS
 
 Factors = tuple[int, int, int]
-Int = NDArray[np.int64]
+Int = NDArray[np.integer]
 
-_BATCH = 4096  # element matrices held at once
-
-
-@dataclass(frozen=True, eq=False)
-class Bricks:
-    """Bricks of one size on a lattice; several may share a cell, their nodes a position.
-
-    Parameters
-    ----------
-    lattice : Lattice
-    cells : ndarray of int, (n, 3)
-        Grid index of each brick.
-    corners : ndarray of int, (n, 8)
-        Node numbers of each brick.
-    n_nodes : int
-    """
-
-    lattice: Lattice
-    cells: Int
-    corners: Int
-    n_nodes: int
+BATCH = 2048  # element matrices held at once: 9 MB of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +57,6 @@ class Coarsening:
     nodes: Int
     sources: Int
     count: Int
-
-
-def bricks_of(lattice: Lattice, E: Float) -> Bricks:
-    """Bricks of a lattice where the flat field of moduli is positive, nodes in lattice order."""
-    node = np.flatnonzero(E)
-    cells = np.stack(np.unravel_index(node, lattice.nodes), axis=1)
-    return Bricks(lattice, cells, node[:, None] + np.array(lattice.corners), lattice.size)
 
 
 def coarsen(fine: Bricks, factors: Factors) -> Coarsening:
@@ -139,52 +113,107 @@ def _components(a: Int, b: Int) -> Int:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def project_unit(fine: Bricks, step: Coarsening, E: Float, K: Float, free: Tensor) -> Tensor:
-    """Project bricks that share one unit stiffness, with fixed degrees of freedom removed.
+class Stiffness(Protocol):
+    """Stiffness of bricks that is made when it is asked for."""
 
-    The unit stiffness is projected once per child position and scaled by each child's modulus;
-    only the children that touch a fixed degree of freedom are corrected one by one.
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Of the bricks of a range: float64, (stop - start, 24, 24)."""
+        ...
+
+
+class StoredStiffness:
+    """Stiffness of each brick, float64, (n, 24, 24)."""
+
+    def __init__(self, K: Tensor) -> None:
+        self.K = K
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Of the bricks of a range."""
+        return self.K[start:stop]
+
+
+class ParentStiffness:
+    """Stiffness of coarse bricks whose children are combinations of a few unit stiffnesses.
+
+    The units are projected once per child position and summed with the children's weights; only
+    the children that touch a fixed degree of freedom or a spring are corrected one by one. A
+    matrix exists only while it is used: all of them would be as large as thirty solutions.
 
     Parameters
     ----------
     fine : Bricks
     step : Coarsening
-    E : ndarray of float, (n_fine,)
-    K : ndarray of float, (24, 24)
+    weights : ndarray of float, (p, n_fine)
+    units : ndarray of float, (p, 24, 24)
     free : Tensor of bool, (3, fine.n_nodes)
-
-    Returns
-    -------
-    Tensor of float64, (n_coarse, 24, 24)
+    spring_N_mm : Tensor, (3, fine.n_nodes), optional
     """
-    device = free.device
+
+    def __init__(
+        self,
+        fine: Bricks,
+        step: Coarsening,
+        weights: Float,
+        units: Float,
+        free: Tensor,
+        spring_N_mm: Tensor | None = None,
+    ) -> None:
+        self.device = free.device
+        self.P = self._tensor(child_interpolation(step.factors))
+        self.units = self._tensor(units)
+        shares = np.zeros((len(step.coarse), len(weights), len(self.P)))
+        shares[step.parent, :, step.child] = weights.T
+        self.shares = shares.reshape(len(shares), -1)
+        projected = self.P.mT[None] @ self.units[:, None] @ self.P[None]
+        self.projected = projected.reshape(-1, 576)
+
+        held = np.logical_not(free.cpu().numpy())
+        special = held.any(axis=0)
+        spring = None if spring_N_mm is None else spring_N_mm.cpu().numpy()
+        if spring is not None:
+            special |= spring.any(axis=0)
+        touching = np.flatnonzero(special[fine.corners].any(axis=1))
+        touching = touching[np.argsort(step.parent[touching], kind="stable")]
+        self.parent, self.child = step.parent[touching], step.child[touching]
+        self.weights = weights[:, touching]
+        corners = fine.corners[touching]
+        self.kept = np.moveaxis(~held[:, corners], 0, -1).reshape(-1, 24)
+        self.spring = None if spring is None else _shared(spring, corners) * self.kept
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.as_tensor(array, device=self.device)
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Of the coarse bricks of a range."""
+        coarse = (self._tensor(self.shares[start:stop]) @ self.projected).view(-1, 24, 24)
+        first, last = np.searchsorted(self.parent, (start, stop))
+        for a in range(first, last, BATCH):
+            some = slice(a, min(a + BATCH, last))
+            kept = self._tensor(self.kept[some]).double()
+            own = torch.einsum("pn,pij->nij", self._tensor(self.weights[:, some]), self.units)
+            change = kept[:, :, None] * own * kept[:, None, :] - own
+            if self.spring is not None:
+                change += torch.diag_embed(self._tensor(self.spring[some]))
+            P = self.P[self._tensor(self.child[some])]
+            coarse.index_add_(0, self._tensor(self.parent[some] - start), P.mT @ change @ P)
+        return coarse
+
+
+def _shared(spring: Float, corners: Int) -> Float:
+    """Springs of the nodes, (3, n_nodes), shared among the bricks that touch them, (n, 24)."""
+    count = np.bincount(corners.ravel(), minlength=spring.shape[1])
+    share = spring / np.maximum(count, 1)
+    return np.asarray(np.moveaxis(share[:, corners], 0, -1).reshape(-1, 24))
+
+
+def project(step: Coarsening, stiffness: Stiffness, device: torch.device) -> StoredStiffness:
+    """Project the stiffness of bricks onto the coarser ones."""
     P = torch.as_tensor(child_interpolation(step.factors), device=device)
-    unit = torch.as_tensor(K, device=device)
-    moduli = np.zeros((len(step.coarse.cells), len(P)))
-    moduli[step.parent, step.child] = E
-    projected = (P.mT @ unit @ P).reshape(len(P), 576)
-    coarse = (torch.as_tensor(moduli, device=device) @ projected).view(-1, 24, 24)
-
-    held = np.logical_not(free.cpu().numpy().T)
-    touching = np.flatnonzero(held.any(axis=1)[fine.corners].any(axis=1))
-    for batch in np.array_split(touching, 1 + len(touching) // _BATCH):
-        kept = torch.as_tensor(~held[fine.corners[batch]].reshape(-1, 24), device=device).double()
-        change = kept[:, :, None] * unit * kept[:, None, :] - unit
-        change *= torch.as_tensor(E[batch], device=device)[:, None, None]
-        Pc = P[torch.as_tensor(step.child[batch], device=device)]
-        where = torch.as_tensor(step.parent[batch], device=device)
-        coarse.index_add_(0, where, Pc.mT @ change @ Pc)
-    return coarse
-
-
-def project(step: Coarsening, K: Tensor) -> Tensor:
-    """Project bricks with stiffnesses of their own, (n_fine, 24, 24) to (n_coarse, 24, 24)."""
-    P = torch.as_tensor(child_interpolation(step.factors), device=K.device)
-    coarse = K.new_zeros(len(step.coarse.cells), 24, 24)
-    for position, Pc in enumerate(P):
-        members = np.flatnonzero(step.child == position)
-        for batch in np.array_split(members, 1 + len(members) // _BATCH):
-            index = torch.as_tensor(batch, device=K.device)
-            where = torch.as_tensor(step.parent[batch], device=K.device)
-            coarse.index_add_(0, where, Pc.T @ K[index] @ Pc)
-    return coarse
+    coarse = P.new_zeros(len(step.coarse), 24, 24)
+    n = len(step.parent)
+    for start in range(0, n, BATCH):
+        stop = min(start + BATCH, n)
+        Pc = P[torch.as_tensor(step.child[start:stop], device=device)]
+        where = torch.as_tensor(step.parent[start:stop], device=device)
+        coarse.index_add_(0, where, Pc.mT @ stiffness(start, stop) @ Pc)
+    return StoredStiffness(coarse)

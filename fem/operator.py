@@ -1,84 +1,120 @@
-"""The stiffness of a grid of bricks as a product, without a matrix.
+"""The stiffness of bricks as a product, without a matrix.
 
-Fields live on the whole node lattice as tensors of shape (3, n_nodes) in C order of the lattice.
-The cell with its lowest corner at flat node n carries the modulus E[n]; the last layer of nodes
-along each axis carries E = 0. In that numbering each corner of all cells is the same lattice
-shifted by a constant, so gathering and scattering are copies of contiguous pieces.
+Fields are tensors of shape (3, n_nodes), a row per component. The displacements of a brick's
+corners are gathered, multiplied by the one 24x24 stiffness of a unit modulus, scaled and added
+back, some thousand bricks at a time so that all of it stays in a cache: the cost follows the
+bricks, whatever box they lie in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from bonekit.meshing.voxel import BRICK_CORNERS
+from bonekit.fem.bricks import Bricks, Float, Lattice, bricks_of
 
-Float = NDArray[np.float64]
+__all__ = ["BrickOperator", "BrickProduct", "Float", "Lattice"]
 
-_CHUNK = 1 << 16  # cells per product: 24 rows of them fit a last-level cache
-_GAP = 1 << 11  # a stretch of void shorter than this is computed rather than skipped
+_CHUNK = {"cpu": 1 << 14}  # bricks at once: 24 rows of them in float32 fit a second-level cache
+_CHUNK_ELSEWHERE = 1 << 20  # large enough to fill a graphics processor
 
-
-@dataclass(frozen=True)
-class Lattice:
-    """The nodes of a grid of ``cells`` bricks, numbered in C order."""
-
-    cells: tuple[int, int, int]
-
-    @property
-    def nodes(self) -> tuple[int, int, int]:
-        """Nodes along each axis."""
-        i, j, k = self.cells
-        return i + 1, j + 1, k + 1
-
-    @property
-    def size(self) -> int:
-        """Number of nodes."""
-        return int(np.prod(self.nodes))
-
-    @property
-    def strides(self) -> NDArray[np.int64]:
-        """Step in the flat numbering along each axis, (3,)."""
-        _, mj, mk = self.nodes
-        return np.array([mj * mk, mk, 1])
-
-    @cached_property
-    def corners(self) -> list[int]:
-        """Flat offset from a cell's lowest node to each of its eight corners."""
-        return [int(o) for o in BRICK_CORNERS @ self.strides]
-
-    def number(self, ijk: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Flat node numbers, (n,), of lattice indices, (n, 3)."""
-        return np.asarray(ijk @ self.strides)
-
-    def spread(self, cell_values: Float) -> Float:
-        """Cell values, (cells), as a flat array over their lowest nodes, (size,)."""
-        field = np.zeros(self.nodes)
-        field[:-1, :-1, :-1] = cell_values
-        return field.ravel()
+# Rows of a local vector component by component; the element stiffness has them corner by corner.
+_BY_COMPONENT = np.arange(24).reshape(8, 3).T.ravel()
 
 
-def active_runs(E: Float) -> list[tuple[int, int]]:
-    """Ranges [start, stop) of the flat numbering that hold all the cells with E > 0."""
-    active = np.flatnonzero(E)
-    cut = np.flatnonzero(np.diff(active) > _GAP)
-    starts = np.r_[active[0], active[cut + 1]]
-    stops = np.r_[active[cut], active[-1]] + 1
-    runs: list[tuple[int, int]] = []
-    for start, stop in zip(starts, stops, strict=True):
-        edges = np.linspace(start, stop, 1 + -(-(stop - start) // _CHUNK)).astype(int)
-        runs += [(int(a), int(b)) for a, b in pairwise(edges)]
-    return runs
+class BrickProduct:
+    """Stiffness of bricks that are combinations of a few unit stiffnesses.
+
+    Parameters
+    ----------
+    bricks : Bricks
+    weights : ndarray of float, (p, n_bricks)
+        Of each unit stiffness in each brick, 0 or more: one row of moduli where all bricks have
+        one Poisson ratio.
+    units : ndarray of float, (p, 24, 24)
+        Element stiffnesses, corner by corner.
+    dtype, device
+        Of the tensors it takes and gives.
+    spring_N_mm : Tensor, (3, n_nodes), optional
+        Springs from the nodes to the ground.
+    """
+
+    def __init__(
+        self,
+        bricks: Bricks,
+        weights: Float,
+        units: Float,
+        dtype: torch.dtype,
+        device: torch.device,
+        spring_N_mm: Tensor | None = None,
+    ) -> None:
+        self.n_nodes, self.dtype, self.device = bricks.n_nodes, dtype, device
+        self.spring = None if spring_N_mm is None else spring_N_mm.to(dtype)
+        ordered = units[:, _BY_COMPONENT][:, :, _BY_COMPONENT]
+        self.units = torch.as_tensor(ordered, dtype=dtype, device=device)
+        step = min(_CHUNK.get(device.type, _CHUNK_ELSEWHERE), len(bricks))
+        self._chunk = step
+        self._pieces: list[tuple[Tensor, Tensor]] = []
+        for start in range(0, len(bricks), step):
+            rows = np.ascontiguousarray(bricks.corners[start : start + step].T).ravel()
+            weight = torch.as_tensor(weights[:, start : start + step], dtype=dtype, device=device)
+            self._pieces.append((torch.as_tensor(rows, device=device), weight))
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Nodal forces K u, (3, n_nodes), of nodal displacements, (3, n_nodes)."""
+        force = torch.zeros_like(u) if self.spring is None else self.spring * u
+        result = u.new_empty(24 * self._chunk)
+        for rows, weight, local in self._gathered(u):
+            product = self._product(weight, local, result[: local.numel()].view_as(local))
+            self._scatter(product, rows, force)
+        return force
+
+    def diagonal(self) -> Tensor:
+        """Diagonal of the stiffness, (3, n_nodes)."""
+        shape = (3, self.n_nodes)
+        total = self.units.new_zeros(shape) if self.spring is None else self.spring.clone()
+        own = self.units.diagonal(dim1=1, dim2=2)
+        for rows, weight in self._pieces:
+            self._scatter(own.T @ weight, rows.long(), total)
+        return total
+
+    def energy(self, u: Tensor) -> float:
+        """Strain energy, half of u K u, summed brick by brick."""
+        total = 0.0 if self.spring is None else float(0.5 * (self.spring * u * u).sum())
+        result = u.new_empty(24 * self._chunk)
+        for _, weight, local in self._gathered(u):
+            product = self._product(weight, local, result[: local.numel()].view_as(local))
+            total += 0.5 * float(torch.dot(product.reshape(-1), local.reshape(-1)))
+        return total
+
+    def _gathered(self, u: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Node numbers, weights and corner displacements, (24, m), of a chunk of bricks."""
+        place = torch.empty(8 * self._chunk, dtype=torch.int64, device=self.device)
+        gathered = u.new_empty(24 * self._chunk)
+        for rows32, weight in self._pieces:
+            rows = place[: len(rows32)].copy_(rows32)
+            local = gathered[: 3 * len(rows)].view(3, -1)
+            for component, field in enumerate(u):
+                torch.index_select(field, 0, rows, out=local[component])
+            yield rows, weight, local.view(24, -1)
+
+    def _product(self, weight: Tensor, local: Tensor, out: Tensor) -> Tensor:
+        torch.mm(self.units[0], local, out=out).mul_(weight[0])
+        for unit, share in zip(self.units[1:], weight[1:], strict=True):
+            out.addcmul_(unit @ local, share)
+        return out
+
+    @staticmethod
+    def _scatter(local: Tensor, rows: Tensor, field: Tensor) -> None:
+        for row, values in zip(field, local.reshape(3, -1), strict=True):
+            row.scatter_add_(0, rows, values)
 
 
-class BrickOperator:
-    """Stiffness operator of a grid of bricks that differ only in their modulus.
+class BrickOperator(BrickProduct):
+    """Stiffness of a grid of bricks that differ only in their modulus, over its whole lattice.
 
     Parameters
     ----------
@@ -88,42 +124,11 @@ class BrickOperator:
     K : ndarray of float, (24, 24)
         Element stiffness for E = 1.
     dtype, device
-        Of the tensors it takes and gives.
+        Of the tensors, (3, lattice.size), that it takes and gives.
     """
 
     def __init__(
         self, lattice: Lattice, E: Float, K: Float, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.lattice = lattice
-        self.runs = active_runs(E)
-        self.E = torch.as_tensor(E, dtype=dtype, device=device)
-        self.K = torch.as_tensor(K, dtype=dtype, device=device)
-
-    def __call__(self, u: Tensor) -> Tensor:
-        """Nodal forces K u, (3, size), of nodal displacements, (3, size)."""
-        force = torch.zeros_like(u)
-        for start, stop in self.runs:
-            local = torch.cat([u[:, start + o : stop + o] for o in self.lattice.corners])
-            self._scatter((self.K @ local).mul_(self.E[start:stop]), start, stop, force)
-        return force
-
-    def diagonal(self) -> Tensor:
-        """Diagonal of the stiffness, (3, size)."""
-        total = self.E.new_zeros(3, self.lattice.size)
-        for start, stop in self.runs:
-            local = self.K.diagonal()[:, None] * self.E[start:stop]
-            self._scatter(local, start, stop, total)
-        return total
-
-    def energy(self, u: Tensor) -> float:
-        """Strain energy, half of u K u, summed element by element."""
-        total = 0.0
-        for start, stop in self.runs:
-            local = torch.cat([u[:, start + o : stop + o] for o in self.lattice.corners])
-            density = (local * (self.K @ local)).sum(0)
-            total += 0.5 * float(density @ self.E[start:stop])
-        return total
-
-    def _scatter(self, local: Tensor, start: int, stop: int, field: Tensor) -> None:
-        for corner, offset in enumerate(self.lattice.corners):
-            field[:, start + offset : stop + offset] += local[3 * corner : 3 * corner + 3]
+        super().__init__(bricks_of(lattice, E), E[E > 0][None], K[None], dtype, device)

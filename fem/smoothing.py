@@ -1,0 +1,89 @@
+"""Polynomial smoothers: they damp what a coarser grid cannot see.
+
+References
+----------
+Adams, Brezina, Hu, Tuminaro, J. Comput. Phys. 188 (2003) 593.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class LevelOperator(Protocol):
+    """What a level needs of its stiffness."""
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Turn displacements into forces."""
+        ...
+
+    def diagonal(self) -> Tensor:
+        """Diagonal of the stiffness."""
+        ...
+
+
+class Chebyshev:
+    """Chebyshev-Jacobi smoother: the polynomial that is least over the upper spectrum.
+
+    Parameters
+    ----------
+    A : LevelOperator
+    degree : int
+    free : Tensor or None
+        1 where a degree of freedom takes part, else 0.
+    bound : float or None
+        Upper bound of the eigenvalues of inv(diag A) A; None estimates it by power iteration.
+    spread : float
+        Ratio of the largest to the smallest eigenvalue that it aims at.
+    """
+
+    def __init__(
+        self,
+        A: LevelOperator,
+        degree: int,
+        free: Tensor | None = None,
+        bound: float | None = None,
+        spread: float = 10.0,
+    ) -> None:
+        diagonal = A.diagonal()
+        kept = diagonal > 1e-7 * diagonal.max()
+        if free is not None:
+            kept &= free > 0
+        self.scale = torch.where(kept, 1.0 / diagonal.clamp_min(1e-30), 0.0)
+        self.A = A
+        top = bound if bound is not None else self._largest()
+        self.centre = 0.5 * top * (1 + 1 / spread)
+        self.radius = 0.5 * top * (1 - 1 / spread)
+        self.degree = degree
+
+    def __call__(self, b: Tensor, x: Tensor | None = None) -> Tensor:
+        """Improve x (zero by default) towards A x = b."""
+        r = b if x is None else b - self.A(x)
+        d = r * self.scale / self.centre
+        x = d.clone() if x is None else x + d
+        sigma = self.centre / self.radius
+        rho = 1 / sigma
+        for _ in range(self.degree - 1):
+            r = b - self.A(x)
+            rho_next = 1 / (2 * sigma - rho)
+            d.mul_(rho_next * rho).addcmul_(r, self.scale, value=2 * rho_next / self.radius)
+            x += d
+            rho = rho_next
+        return x
+
+    def _largest(self, steps: int = 20) -> float:
+        generator = torch.Generator().manual_seed(0)
+        shape = self.scale.shape
+        x = torch.randn(shape, generator=generator, dtype=self.scale.dtype).to(self.scale.device)
+        x *= self.scale > 0
+        norm = 1.0
+        for _ in range(steps):
+            x = self.scale * self.A(x)
+            norm = float(torch.linalg.vector_norm(x))
+            if norm == 0:
+                return 1.0
+            x /= norm
+        return 1.1 * norm
