@@ -75,6 +75,10 @@ class MaterialLaw(Protocol):
     def nu(self) -> float:
         """Poisson's ratio before yield."""
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether tangents are symmetric."""
+
     def update(self, increment: Array, state: State) -> Response:
         """Stress, new state and tangent after a strain increment, (..., 6)."""
 

@@ -1,8 +1,8 @@
-"""Damage, apart in tension and compression, that dissipates what a crack does."""
+"""Damage in tension and compression that dissipates what a crack does (after Mazars)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,36 +13,39 @@ from bonekit.fem.constitutive import (
     PointParameters,
     Response,
     State,
-    constant,
-    halve_shear,
-    lame_of,
+    double_shear,
+    elastic_energy,
+    elastic_stress,
+    elastic_tangent,
     namespace,
     norm,
     outer,
     require_elasticity,
-    trace,
 )
-from bonekit.fem.constitutive_spectral import assembled, derivative, principal, shifted_clip
+from bonekit.fem.constitutive_spectral import assembled, principal
 
 _LEFT = 1e-5  # share of the stiffness that stays: a broken element does not float
 
 
 @dataclass(frozen=True, eq=False)
 class Damage(PointParameters):
-    """Mazars-type damage: loss of stiffness in tension and in compression, with crack closure.
+    """Mazars-type damage: ``stress = (1 - d) D strain``, with d of two histories.
 
-    The elastic stress is split into a tensile and a compressive part, orthogonal in elastic energy:
-    ``stress = (1 - d_t) stress_t + (1 - d_c) stress_c``. Each damage grows with its own equivalent
-    strain ``sqrt(2 energy / E)``, that of a bar, beyond a threshold k0 (Mazars takes the norm of
-    the positive strains instead; with the energies the law has a potential, symmetric tangents and
-    dissipation that is never negative). ``1 - d = (k0 / k) exp(-(k - k0) / kf)``: a bar softens
-    exponentially, and dissipates ``G / edge`` per volume, whatever the edge.
+    The stress of the undamaged bone is split by the signs of its principal values; the norm of each
+    part over E is an equivalent strain k, that of a bar, and its largest value a history. Beyond a
+    threshold k0 it takes ``(k0 / k) exp(-(k - k0) / kf)`` of the stiffness, in tension and in
+    compression; 1 - d is the product of both. A bar softens exponentially and dissipates
+    ``G / edge`` per volume, whatever the edge. As in Mazars' law, cracks don't close: stiffness
+    lost in tension is missing in compression. Since d only grows and the law has the potential
+    ``(1 - d) strain D strain / 2``, dissipation is never negative. Tangents are not symmetric.
+
+    Mazars' one equivalent strain is the norm of the positive principal strains, with his weights of
+    tension and compression; the two here are independent, so that each curve is what was asked.
 
     Parameters
     ----------
     E_MPa : array, (n,)
     nu : float
-        0 <= nu < 0.5.
     threshold : array, (n, 2)
         Strain of a bar at its strength, in tension and compression.
     decay : array, (n, 2)
@@ -56,9 +59,8 @@ class Damage(PointParameters):
     References
     ----------
     Mazars, Eng Fract Mech 25 (1986) 729; Faria, Oliver and Cervera, Int J Solids Struct 35 (1998)
-    1533 (two variables); Wu and Cervera, Int J Solids Struct 2018 (the split in the norm of
-    energy); Bazant and Oh, Mater Struct 16 (1983) 155 (energy per element width). Unverified:
-    quoted from memory.
+    1533 (the split); Bazant and Oh, Mater Struct 16 (1983) 155 (energy per element width).
+    Unverified: quoted from memory.
     """
 
     E_MPa: Array
@@ -70,74 +72,56 @@ class Damage(PointParameters):
         require_elasticity(self.E_MPa, self.nu)
         if not (bool((self.threshold > 0).all()) and bool((self.decay > 0).all())):
             raise InputError("thresholds and decay strains of a damage law must be positive")
-        if self.nu < 0:
-            raise InputError(f"this law takes 0 <= nu < 0.5, got {self.nu}")
+
+    @property
+    def symmetric(self) -> bool:
+        """See `bonekit.fem.constitutive.MaterialLaw`."""
+        return False
 
     def update(self, increment: Array, state: State) -> Response:
         """See `bonekit.fem.constitutive.MaterialLaw`."""
         xp = namespace(increment)
         strain = state.strain + increment
         E = self.E_MPa + 0 * strain[..., 0]
-        at = principal(halve_shear(strain))
-        parts, slopes = self._split(at.values, E)
-        stress, tangent = 0 * strain, 0 * strain[..., None] * strain[..., None, :]
-        history = []
-        for side in range(2):
-            part = assembled(parts[side], at)
-            k = (2 * self._energy(parts[side], E) / E) ** 0.5
-            before = self._begun(state, side)
+        stress = elastic_stress(strain, E, self.nu)
+        at = principal(stress)
+        left, slope, history = 1 + 0 * E, 0 * strain, []
+        for side, sign in enumerate((1, -1)):
+            part = assembled(sign * xp.clip(sign * at.values, 0, None), at)
+            k, before = norm(part) / E, self._begun(state, side)
             now = xp.maximum(before, k)
-            grows = k > before
-            left, rate = self._remaining(now, side)
-            stress = stress + left[..., None] * part
-            tangent = tangent + left[..., None, None] * derivative(parts[side], slopes[side], at)
-            # d(1 - d) / dk times dk / d strain = stress part / (E k)
-            fall = xp.where(grows, rate / (E * xp.where(grows, k, 1 + 0 * k)), 0 * k)
-            tangent = tangent + fall[..., None, None] * outer(part, part)
+            share, rate = self._remaining(now, side)
+            # k^2 E^2 / 2 = part . part / 2 has the derivative part : D
+            size = xp.where(k > before, rate / (E * E * now), 0 * k)
+            pull = size[..., None] * elastic_stress(double_shear(part), E, self.nu)
+            slope = slope * share[..., None] + left[..., None] * pull
+            left = left * share
             history.append(xp.where(now > self.threshold[..., side], now, 0 * now))
-        return Response(stress, State(strain, state.plastic, xp.stack(history, -1)), tangent)
-
-    def _split(self, strains: Array, E: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Principal stresses in tension and compression, and derivatives by principal strains."""
-        lam, mu = lame_of(E, self.nu)
-        D = lam[..., None, None] + (2 * mu)[..., None, None] * constant(np.eye(3), strains)
-        stresses = (D @ strains[..., None])[..., 0]
-        zero = 0 * strains[..., 0]
-        infinite = constant(np.inf, strains) + zero
-        pull, jacobian = shifted_clip(stresses, zero, infinite, -self.nu / (1 + self.nu))
-        by_strain = jacobian @ D
-        return (pull, stresses - pull), (by_strain, D - by_strain)
-
-    def _energy(self, stresses: Array, E: Array) -> Array:
-        """Elastic energy density of principal stresses."""
-        squares = (stresses * stresses).sum(-1)
-        total = (1 + self.nu) * squares - self.nu * stresses.sum(-1) ** 2
-        return 0.5 * namespace(total).clip(total, 0, None) / E
+        tangent = left[..., None, None] * elastic_tangent(E, self.nu, strain) + outer(stress, slope)
+        new = replace(state, strain=strain, history=xp.stack(history, -1))
+        return Response(left[..., None] * stress, new, tangent)
 
     def _begun(self, state: State, side: int) -> Array:
-        return namespace(state.history).maximum(
-            state.history[..., side], self.threshold[..., side] + 0 * state.history[..., side]
-        )
+        """Largest equivalent strain so far, at least the threshold."""
+        history = state.history[..., side]
+        return namespace(history).maximum(history, self.threshold[..., side] + 0 * history)
 
     def _remaining(self, k: Array, side: int) -> tuple[Array, Array]:
-        """Return 1 - d and its derivative by the equivalent strain."""
+        """Share of the stiffness that one side leaves, and its derivative by k."""
         k0, kf = self.threshold[..., side], self.decay[..., side]
         left = k0 / k * namespace(k).exp(-(k - k0) / kf)
         return _LEFT + (1 - _LEFT) * left, -(1 - _LEFT) * left * (1 / k + 1 / kf)
 
     def surely_elastic(self, strain: Array) -> Array:
-        """See `bonekit.fem.constitutive.MaterialLaw`: neither part has more than all the energy."""
-        lam, mu = lame_of(1.0, self.nu)
-        twice = lam * trace(strain) ** 2 + 2 * mu * norm(halve_shear(strain)) ** 2
-        return (twice <= self.threshold[..., 0] ** 2) & (twice <= self.threshold[..., 1] ** 2)
+        """See `bonekit.fem.constitutive.MaterialLaw`: no part is larger than the whole."""
+        size = norm(elastic_stress(strain, 1.0 + 0 * strain[..., 0], self.nu))
+        return (size <= self.threshold[..., 0]) & (size <= self.threshold[..., 1])
 
     def stored_energy(self, state: State) -> Array:
         """See `bonekit.fem.constitutive.MaterialLaw`."""
-        E = self.E_MPa + 0 * state.strain[..., 0]
-        parts, _ = self._split(principal(halve_shear(state.strain)).values, E)
         d = self.damage(state)
-        each = [(1 - d[..., side]) * self._energy(parts[side], E) for side in range(2)]
-        return each[0] + each[1]
+        left = (1 - d[..., 0]) * (1 - d[..., 1])
+        return left * elastic_energy(state.strain, self.E_MPa, self.nu)
 
     def damage(self, state: State) -> Array:
         """See `bonekit.fem.constitutive.MaterialLaw`."""

@@ -45,6 +45,11 @@ class Elastic(PointParameters):
     def __post_init__(self) -> None:
         require_elasticity(self.E_MPa, self.nu)
 
+    @property
+    def symmetric(self) -> bool:
+        """See `bonekit.fem.constitutive.MaterialLaw`."""
+        return True
+
     def update(self, increment: Array, state: State) -> Response:
         """See `bonekit.fem.constitutive.MaterialLaw`."""
         strain = state.strain + increment
@@ -123,6 +128,11 @@ class TransverselyIsotropic(PointParameters):
         form = lam * outer(one, one) + 2 * mu * half + alpha * (mixed + mixed.swapaxes(-1, -2))
         form = form + beta * outer(A, A) + 2 * (mu_axial - mu) * _along(a)
         return self.E_MPa[..., None, None] * form
+
+    @property
+    def symmetric(self) -> bool:
+        """See `bonekit.fem.constitutive.MaterialLaw`."""
+        return True
 
     def update(self, increment: Array, state: State) -> Response:
         """See `bonekit.fem.constitutive.MaterialLaw`."""

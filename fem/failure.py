@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from bonekit.fem.tangents import NonlinearBricks
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+T = TypeVar("T", bound=np.generic)
 
 _MACHINE = 0.02  # compliance of the testing machine over that of the bone
 
@@ -102,7 +103,7 @@ def failure_load(
     end_mm: float,
     rtol: float = 1e-4,
     tolerance: float = 0.005,
-    drop: float = 0.02,
+    drop: float = 0.01,
     share: float = 0.15,
     bbar: bool = True,
     device: str = "cpu",
@@ -199,7 +200,7 @@ class _Problem:
         if not (force.any() or values.any()):
             raise InputError("nothing drives the model: all forces and displacements are 0")
 
-        def spread(nodal: Float | Bool) -> Float:
+        def spread(nodal: NDArray[T]) -> NDArray[T]:
             field = np.zeros((3, lattice.size), dtype=nodal.dtype)
             field[:, where] = nodal.T
             return field

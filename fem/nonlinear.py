@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bonekit.errors import ConvergenceError
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _NEWTON = 25  # iterations before the step is cut
 _LINEAR = 400  # iterations of conjugate gradients
+_LOOSE = 5e-2  # largest relative residual of a linear solve
+_SINGLE = 1e-4  # solves looser than this run in single precision
 _WORSE = 1.6  # rebuild the preconditioner when its solves take so many times the first's
 
 
@@ -107,7 +110,7 @@ class Equilibrium:
     def __init__(
         self,
         bricks: NonlinearBricks,
-        held: Float,
+        held: NDArray[np.bool_],
         given_mm: Float,
         force_N: Float,
         spacing_mm: Float,
@@ -229,13 +232,14 @@ class Equilibrium:
     def _correction(
         self, at: Evaluation, control: Control, factor: float, error: float
     ) -> tuple[Tensor, int]:
-        """Solve the tangent system to a part of the residual."""
-        rtol = float(np.clip(0.3 * self.rtol / error, 1e-9, 5e-2))
-        rhs = self._residual(at, factor)
-        A, M, _ = self._system(at, control)
-        du, used = self._solve(A, M, rhs, rtol)
+        """Solve the tangent system to a part of the residual (an inexact Newton method)."""
+        rtol = float(np.clip(0.3 * self.rtol / error, 1e-9, _LOOSE))
+        # a correction of three digits needs no more than single precision, at half the traffic
+        dtype = torch.float32 if rtol > _SINGLE else torch.float64
+        A, M, _ = self._system(at, control, dtype)
+        du, used = self._solve(A, M, self._residual(at, factor).to(dtype), rtol)
         self._watch(at, used, rtol)
-        return du, used
+        return du.to(torch.float64), used
 
     def rate(self, point: Point, control: Control, rtol: float = 1e-3) -> tuple[Tensor, float]:
         """Change of displacement and factor by s along the tangent.
@@ -250,16 +254,19 @@ class Equilibrium:
         share = (1.0 - control.displacement(du)) / control.compliance
         return torch.where(self.held, share * self.given, du), share
 
-    def _system(self, at: Evaluation, control: Control) -> tuple[Operator, Operator, Tensor]:
+    def _system(
+        self, at: Evaluation, control: Control, dtype: torch.dtype = torch.float64
+    ) -> tuple[Operator, Operator, Tensor]:
         """Tangent with the control's term, its preconditioner, and the force by the factor."""
-        pull = (self.force - self.bricks.tangent(at, self.given)) * self.mask
+        tangent, mask = self.bricks.tangent(at, dtype), self.mask.to(dtype)
+        pull = (self.force.to(dtype) - tangent(self.given.to(dtype))) * mask
 
         def plain(x: Tensor) -> Tensor:
-            return self.bricks.tangent(at, x) * self.mask
+            return tangent(x) * mask
 
         if control.weights is None:
             return plain, self._precondition, pull
-        column, weights = pull / control.compliance, control.weights * self.mask
+        column, weights = pull / control.compliance, control.weights.to(dtype) * mask
 
         def with_machine(x: Tensor) -> Tensor:
             return plain(x).add_(column, alpha=_dot(weights, x))
@@ -268,9 +275,10 @@ class Equilibrium:
 
     def _solve(self, A: Operator, M: Operator, rhs: Tensor, rtol: float) -> tuple[Tensor, int]:
         try:
-            solved = conjugate_gradients(A, M, rhs, rtol, _LINEAR)
-            return solved.x, solved.iterations
-        except ConvergenceError as reason:
+            if self.bricks.law.symmetric:
+                solved = conjugate_gradients(A, M, rhs, rtol, _LINEAR)
+                return solved.x, solved.iterations
+        except ConvergenceError as reason:  # indefinite: the bone softens
             log.debug("conjugate gradients: %s", reason)
         x, history = flexible_gmres(A, M, rhs, max(rtol, 1e-6))
         if history[-1] > 0.3:
@@ -283,7 +291,8 @@ class Equilibrium:
         if self._baseline is None:
             self._baseline = max(3, round(per_digit))
         self._spent += used
-        if per_digit > _WORSE * self._baseline and self._spent > 60:
+        if per_digit > _WORSE * self._baseline and self._spent > 40:
+            log.debug("new preconditioner: %.1f iterations a digit", per_digit)
             self._precondition = self._multigrid(self.bricks.softened(at))
             self._spent, self._baseline = 0, None
 

@@ -21,6 +21,7 @@ Rate = tuple[torch.Tensor, float]
 
 _EASY, _HARD = 5, 12  # Newton iterations
 _GROWTH = 1.5
+_NEAR = 0.4  # of the largest step, where the force hardly rises
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Pace:
     first: float
     end: float
     share: float = 0.15
-    drop: float = 0.02
+    drop: float = 0.01
     flat: float = 1e-3
     tolerance: float = 0.005
     cuts: int = 6
@@ -204,7 +205,7 @@ class _Walker:
             arc = control is not self.control
             mark = Mark(self._logged(here, point, cuts, arc), point)
             log.info("%s", mark.step)
-            return mark, control, self._next(ds, mark, cuts)
+            return mark, control, self._next(ds, [*marks, mark])
         raise Stuck(f"no equilibrium beyond {here.step.displacement_mm:.4g} mm")
 
     def _advance(self, point: Point, control: Control, ds: float, rate: Rate | None) -> Point:
@@ -219,11 +220,18 @@ class _Walker:
         ds = control.of(b.u_mm, b.factor) - control.of(a.u_mm, a.factor)
         return ((b.u_mm - a.u_mm) / ds, (b.factor - a.factor) / ds) if ds > 0 else None
 
-    def _next(self, ds: float, mark: Mark, cuts: int) -> float:
-        if mark.step.iterations >= _HARD or cuts:
-            return ds if cuts else ds / _GROWTH
-        grown = ds * _GROWTH if mark.step.iterations <= _EASY else ds
-        return grown if mark.step.arc_length else min(grown, self.pace.share * mark.step.control)
+    def _next(self, ds: float, marks: list[Mark]) -> float:
+        """Next step: longer where Newton's method has it easy, shorter towards the peak."""
+        last = marks[-1].step
+        if last.cuts:
+            return ds
+        if last.iterations >= _HARD:
+            return ds / _GROWTH
+        grown = ds * _GROWTH if last.iterations <= _EASY else ds
+        if last.arc_length:
+            return grown
+        bent = _slope(marks[-2].step, last) / _slope(marks[0].step, marks[1].step)
+        return min(grown, self.pace.share * max(_NEAR, min(bent, 1.0)) * last.control)
 
     def _logged(self, here: Mark, point: Point, cuts: int, arc: bool) -> Step:
         displacement, force = self.measure(point)
@@ -307,7 +315,7 @@ def _slope(a: Step, b: Step) -> float:
 
 
 def around_top(marks: list[Mark]) -> tuple[list[Mark], float]:
-    """Pick the marks around that of the largest force, it being the last but one, and `peak_bound`."""
+    """Pick the marks around the largest force, which is the last but one, and `peak_bound`."""
     top = max(range(1, len(marks) - 1), key=lambda i: marks[i].step.force_N)
     near = marks[max(top - 2, 0) : top + 2]
     return near, peak_bound([m.step for m in near])

@@ -119,6 +119,11 @@ class Plastic(PointParameters):
         yields = kappa > before
         return xp.where(yields, kappa, before), xp.where(yields, slope, 0 * slope)
 
+    @property
+    def symmetric(self) -> bool:
+        """See `bonekit.fem.constitutive.MaterialLaw`."""
+        return self.friction == self.dilatancy
+
     def update(self, increment: Array, state: State) -> Response:
         """See `bonekit.fem.constitutive.MaterialLaw`."""
         xp = namespace(increment)

@@ -71,6 +71,11 @@ class StrainYield(PointParameters):
                 f"{self.hardening}"
             )
 
+    @property
+    def symmetric(self) -> bool:
+        """See `bonekit.fem.constitutive.MaterialLaw`."""
+        return True
+
     def update(self, increment: Array, state: State) -> Response:
         """See `bonekit.fem.constitutive.MaterialLaw`."""
         xp = namespace(increment)

@@ -13,13 +13,15 @@ points are visited in the others only, so that the cost follows the yielded volu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from bonekit.fem.brick import elasticity, strain_displacement
+from bonekit.fem.cg import Operator
 from bonekit.fem.constitutive import MaterialLaw, State, elastic_energy, virgin
 from bonekit.fem.operator import BrickOperator, Float, Lattice
 from bonekit.meshing.voxel import BRICK_CORNERS
@@ -96,7 +98,7 @@ class NonlinearBricks:
     def __init__(
         self,
         lattice: Lattice,
-        cells: Float,
+        cells: NDArray[np.int64],
         law: MaterialLaw,
         spacing_mm: Float,
         *,
@@ -108,6 +110,7 @@ class NonlinearBricks:
         E[cells] = law.E_MPa
         self.E_lattice, self.K = E, brick_stiffness(spacing_mm, law.nu, bbar=bbar)
         self.elastic = BrickOperator(lattice, E, self.K, torch.float64, self.device)
+        self._single = BrickOperator(lattice, E, self.K, torch.float32, self.device)
         # (n, 1): parameters hold for the eight points of a brick
         self.law = law.mapped(
             lambda a: torch.as_tensor(np.ascontiguousarray(a), device=self.device)[:, None]
@@ -118,7 +121,7 @@ class NonlinearBricks:
         self.weight = float(np.prod(spacing_mm)) / 8
         self.unit = self._tensor(self.K)
 
-    def _tensor(self, array: Float) -> Tensor:
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.as_tensor(np.array(array), device=self.device)
 
     @property
@@ -150,7 +153,7 @@ class NonlinearBricks:
         change = strain.new_zeros(len(busy), 24, 24)
         if len(busy):
             plastic, history = plastic.clone(), history.clone()
-            chunks = zip(busy.split(_CHUNK), change.split(_CHUNK), strict=True)
+            chunks = zip(_chunks(busy), _chunks(change), strict=True)
             for bricks, tangent in chunks:
                 now, stress, D = self._update(bricks, strain, before)
                 plastic[bricks], history[bricks] = now.plastic, now.history
@@ -164,8 +167,7 @@ class NonlinearBricks:
     def _update(
         self, bricks: Tensor, strain: Tensor, before: State
     ) -> tuple[State, Tensor, Tensor]:
-        prior = before.mapped(lambda a: a[bricks])
-        law = self.law.mapped(lambda a: a[bricks])
+        prior, law = before.mapped(itemgetter(bricks)), self.law.mapped(itemgetter(bricks))
         response = law.update(strain[bricks] - prior.strain, prior)
         return response.state, response.stress_MPa, response.tangent_MPa
 
@@ -179,13 +181,19 @@ class NonlinearBricks:
         rows = local.view(-1, 8, 3).permute(2, 0, 1).reshape(3, -1)
         field.index_add_(1, self.corners[bricks].reshape(-1), rows)
 
-    def tangent(self, at: Evaluation, x: Tensor) -> Tensor:
-        """Tangent stiffness times a field, (3, size)."""
-        force = self.elastic(x)
-        if len(at.busy):
-            local = self.local(x, at.busy)
-            self.scatter(torch.bmm(at.change, local[:, :, None])[..., 0], at.busy, force)
-        return force
+    def tangent(self, at: Evaluation, dtype: torch.dtype = torch.float64) -> Operator:
+        """Tangent stiffness: an operator on fields, (3, size), of a precision."""
+        elastic = self.elastic if dtype == torch.float64 else self._single
+        busy, change = at.busy, at.change.to(dtype)
+
+        def product(x: Tensor) -> Tensor:
+            force = elastic(x)
+            if len(busy):
+                local = self.local(x, busy)
+                self.scatter(torch.bmm(change, local[:, :, None])[..., 0], busy, force)
+            return force
+
+        return product
 
     def softened(self, at: Evaluation, least: float = 0.02) -> Float:
         """Moduli over the lattice that resemble the tangent, (size,), for a preconditioner."""
@@ -202,8 +210,15 @@ class NonlinearBricks:
         touched = (state.history.any(-1) | ~self.law.surely_elastic(state.strain)).any(-1)
         calm = elastic_energy(state.strain[~touched], self.E[~touched, None], self.law.nu)
         total = float(calm.sum())
-        for bricks in torch.nonzero(touched).reshape(-1).split(_CHUNK):
-            law = self.law.mapped(lambda a, rows=bricks: a[rows])
-            part = state.mapped(lambda a, rows=bricks: a[rows])
-            total += float(law.stored_energy(part).sum())
+        for rows in _chunks(torch.nonzero(touched).reshape(-1)):
+            law = self.law.mapped(itemgetter(rows))
+            total += float(law.stored_energy(state.mapped(itemgetter(rows))).sum())
         return total * self.weight
+
+
+def _chunks(rows: Tensor) -> tuple[Tensor, ...]:
+    return torch.split_with_sizes(rows, _sizes(len(rows)))
+
+
+def _sizes(n: int) -> list[int]:
+    return [min(_CHUNK, n - first) for first in range(0, n, _CHUNK)]
