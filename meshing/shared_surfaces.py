@@ -22,6 +22,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Labels = NDArray[np.uint8]
 
+REACH_MM = 20.0  # round a region: what lies further off belongs to another
 ROUNDS = 20  # of filling pinches
 
 
@@ -142,11 +143,12 @@ def _cubic(labels: LabelMap, array: Labels, values: list[int]) -> tuple[Labels, 
         out[to] = array[tuple(slice(x, y) for x, y in zip(a, b, strict=True))]
         return out, field.grid
     fine = field.resampled(float(grid.spacing_mm.min()))
-    places = fine.grid.points()
-    margin = float(np.ptp(places.reshape(-1, 3), axis=0).max())
-    depth = [distance_field(array == v, grid, min(margin, 20.0)).at(places) for v in values]
-    nearest = np.array(values, dtype=np.uint8)[np.argmin(depth, axis=0)]
-    return np.where(fine.values < 0, nearest, 0).astype(np.uint8), fine.grid
+    inside = np.argwhere(fine.values < 0)
+    places = fine.grid.world(inside)
+    depth = np.stack([distance_field(array == v, grid, REACH_MM).at(places) for v in values])
+    out = np.zeros(fine.grid.shape, dtype=np.uint8)
+    out[tuple(inside.T)] = np.array(values, dtype=np.uint8)[depth.argmin(axis=0)]
+    return out, fine.grid
 
 
 def well_composed(array: Labels, values: list[int]) -> tuple[Labels, int]:
