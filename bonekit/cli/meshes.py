@@ -3,63 +3,153 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from bonekit.cli.app import Output, app
 from bonekit.errors import InputError
 
+if TYPE_CHECKING:
+    from bonekit.meshing.remeshing import Remeshed
+
 
 @app.command
 def mesh(
-    labels: Path,
+    source: Path,
     /,
     *,
     out: Output,
-    edge: float = 1.5,
+    edge: float | None = None,
     kind: Literal["voxel", "tetra", "surface"] | None = None,
+    order: Literal[1, 2] = 1,
+    fine: float | None = None,
+    unit: Literal["mm", "cm", "m"] = "mm",
+    plot: Path | None = None,
 ) -> None:
-    """Mesh a label map of `bonekit segment`, and measure the mesh.
+    """Mesh a label map, or repair and remesh a surface, and measure the result.
 
     Parameters
     ----------
-    labels
-        Label map with the regions cortex, trabecular, lesion.
+    source
+        Label map with the regions cortex, trabecular, lesion; or a surface: .stl, .ply, .obj, .vtp.
     out
         .vtu, .msh, .med for elements; .stl, .ply, .vtp, .obj for a surface.
     edge
-        Edge length of the elements in mm.
+        Edge length in mm: 1.5 by default, 3 for tetrahedra; a surface keeps its triangles.
     kind
-        voxel: cubes; tetra: tetrahedra that conform to lesions; surface: closed triangles.
+        voxel: cubes; tetra: tetrahedra that conform to all regions; surface: closed triangles.
         By default surface for a surface format and voxel otherwise.
+    order
+        1: tetrahedra of 4 nodes; 2: of 10, with curved edges.
+    fine
+        Edge length of tetrahedra in lesions; by default 0.6 of the others.
+    unit
+        Of the coordinates of a surface that is read: the formats do not say.
+    plot
+        Picture of the shape of tetrahedra: .png.
     """
-    from bonekit.image import read_labels
-    from bonekit.meshing.interchange import write_mesh
-    from bonekit.meshing.quality import check, report
-    from bonekit.meshing.surface import surface, write_surface
-    from bonekit.meshing.tetra import tetra_mesh
-    from bonekit.meshing.voxelise import voxel_mesh
+    from bonekit.meshing.surface import FORMATS
 
-    surfaces = {".stl", ".ply", ".vtp", ".obj"}
+    surfaces = set(FORMATS)
     kind = kind or ("surface" if out.suffix in surfaces else "voxel")
     if (kind == "surface") != (out.suffix in surfaces):
         raise InputError(
             f"a {kind} mesh can't be written to {out.suffix or 'a name without suffix'}; allowed: "
             f"{'.stl .ply .vtp .obj' if kind == 'surface' else '.vtu .msh .med .xdmf'}"
         )
-    bone = read_labels(labels)
-    if kind == "surface":
-        triangles = surface(bone)
-        print(report(triangles, bone))
-        check(report(triangles, bone))
-        write_surface(triangles, out)
+    if plot and (kind != "tetra" or plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
+        raise InputError(f"can't draw {plot}: only tetrahedra, as .png into a folder that exists")
+    if source.suffix.lower() in surfaces:
+        _mend(source, out, kind, edge, unit)
+    elif kind == "surface":
+        _surface(source, out, edge)
     else:
-        elements = tetra_mesh(bone, edge) if kind == "tetra" else voxel_mesh(bone, edge)
-        print(report(elements, bone))
-        check(report(elements, bone))
-        write_mesh(elements, out)
+        _elements(source, out, kind, edge, order, fine, plot)
     print(out)
+
+
+def _mend(source: Path, out: Path, kind: str, edge: float | None, unit: str) -> None:
+    """Repair a surface, and bring its triangles to an edge length if one is given."""
+    from bonekit.meshing.quality import check, report
+    from bonekit.meshing.remeshing import remesh
+    from bonekit.meshing.repair import check_surface, repair
+    from bonekit.meshing.surface import write_surface
+    from bonekit.meshing.surface_reading import read_surface
+
+    if kind != "surface":
+        raise InputError(
+            f"a surface has no regions to fill with {kind} elements: mesh a label map, or write a "
+            "surface"
+        )
+    made, repairs = repair(read_surface(source, unit))  # type: ignore[arg-type]
+    print(repairs)
+    if edge is not None:
+        made, changed = remesh(made, edge)
+        print(_told(changed))
+    check_surface(made)
+    print(report(made))
+    check(report(made))
+    write_surface(made, out)
+
+
+def _told(changed: Remeshed) -> str:
+    low, median, high = changed.edge_mm
+    return (
+        f"remeshed: {changed.n_before} -> {changed.n_after} triangles, edges of {median:.2g} mm "
+        f"({low:.2g} to {high:.2g}), up to {changed.largest_mm:.2g} mm off the first, volume "
+        f"{changed.volume_change:+.2%}"
+    )
+
+
+def _surface(source: Path, out: Path, edge: float | None) -> None:
+    from bonekit.image import read_labels
+    from bonekit.meshing.quality import check, report
+    from bonekit.meshing.remeshing import remesh
+    from bonekit.meshing.surface import surface, write_surface
+
+    labels = read_labels(source)
+    made = surface(labels)
+    if edge is not None:
+        made, changed = remesh(made, edge)
+        print(_told(changed))
+    print(report(made, labels))
+    check(report(made, labels))
+    write_surface(made, out)
+
+
+def _elements(
+    source: Path,
+    out: Path,
+    kind: str,
+    edge: float | None,
+    order: Literal[1, 2],
+    fine: float | None,
+    plot: Path | None,
+) -> None:
+    from bonekit.image import read_labels
+    from bonekit.meshing.interchange import write_mesh
+    from bonekit.meshing.quality import check, report
+    from bonekit.meshing.tetra import tetra_mesh
+    from bonekit.meshing.voxelise import voxel_mesh
+
+    labels = read_labels(source)
+    if kind == "voxel":
+        cubes = voxel_mesh(labels, edge or 1.5)
+        print(report(cubes, labels))
+        check(report(cubes, labels))
+        write_mesh(cubes, out)
+        return
+    sizes = None if fine is None else {"lesion": fine}
+    made = tetra_mesh(labels, edge or 3.0, fine_mm=sizes, order=order)
+    print(report(made, labels))
+    check(report(made, labels))
+    write_mesh(made, out)
+    if plot:
+        from bonekit.figures.mesh_quality import mesh_quality_figure
+
+        plot.write_bytes(mesh_quality_figure(made))
+        print(plot)
 
 
 @app.command
