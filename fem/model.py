@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,31 @@ from bonekit.errors import InputError
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class Mesh(Protocol):
+    """What a model needs of a mesh: `VoxelMesh`, `TetMesh`, or another."""
+
+    @property
+    def nodes_mm(self) -> Float:
+        """World coordinates, (n_nodes, 3)."""
+        ...
+
+    @property
+    def elements(self) -> Int:
+        """Node numbers of each element in VTK order, (n_elements, 4, 8 or 10)."""
+        ...
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        ...
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,26 +105,57 @@ class Model:
     loads: tuple[Load, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.E_MPa.shape != (self.mesh.n_elements,):
-            raise InputError(
-                f"{self.E_MPa.shape} moduli for a mesh of {self.mesh.n_elements} elements"
-            )
-        bad = ~(np.isfinite(self.E_MPa) & (self.E_MPa > 0))
-        if bad.any():
-            raise InputError(
-                f"{bad.sum()} of {bad.size} elements have a modulus that is not a positive "
-                f"number (first: element {bad.argmax()}, E = {self.E_MPa[bad.argmax()]} MPa)"
-            )
+        check_moduli(self.mesh, self.E_MPa)
         if not -1.0 < self.nu < 0.5:
             raise InputError(f"Poisson's ratio must lie between -1 and 0.5, got {self.nu}")
         if not self.constraints:
             raise InputError("the model has no constraint: it would drift freely")
-        parts: tuple[Constraint | Load, ...] = (*self.constraints, *self.loads)
-        for part in parts:
-            if part.nodes.size == 0:
-                raise InputError(f"node set {part.name!r} is empty")
-            if part.nodes.min() < 0 or part.nodes.max() >= self.mesh.n_nodes:
-                raise InputError(f"node set {part.name!r} names a node the mesh does not have")
+        check_sets(self.mesh, (*self.constraints, *self.loads))
+
+
+def check_moduli(mesh: Mesh, E_MPa: Float) -> None:
+    """Refuse moduli that do not fit the mesh or are not positive numbers.
+
+    Raises
+    ------
+    InputError
+    """
+    if E_MPa.shape != (mesh.n_elements,):
+        raise InputError(f"{E_MPa.shape} moduli for a mesh of {mesh.n_elements} elements")
+    bad = ~(np.isfinite(E_MPa) & (E_MPa > 0))
+    if bad.any():
+        raise InputError(
+            f"{bad.sum()} of {bad.size} elements have a modulus that is not a positive "
+            f"number (first: element {bad.argmax()}, E = {E_MPa[bad.argmax()]} MPa)"
+        )
+
+
+class NodeSet(Protocol):
+    """Nodes with a name."""
+
+    @property
+    def name(self) -> str:
+        """Anatomical name."""
+        ...
+
+    @property
+    def nodes(self) -> Int:
+        """Node numbers."""
+        ...
+
+
+def check_sets(mesh: Mesh, parts: Sequence[NodeSet]) -> None:
+    """Refuse node sets that are empty or name a node that the mesh does not have.
+
+    Raises
+    ------
+    InputError
+    """
+    for part in parts:
+        if part.nodes.size == 0:
+            raise InputError(f"node set {part.name!r} is empty")
+        if part.nodes.min() < 0 or part.nodes.max() >= mesh.n_nodes:
+            raise InputError(f"node set {part.name!r} names a node the mesh does not have")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bonekit.errors import ConvergenceError, InputError
+from bonekit.fem.boundary import force_balance, nodal_values, reactions
 from bonekit.fem.brick import stiffness, strain_displacement
 from bonekit.fem.cg import CGResult, Progress, conjugate_gradients
 from bonekit.fem.fields import strain_energy_density
@@ -172,7 +173,7 @@ def solve(
         If the tolerance is not reached.
     """
     mesh = model.mesh
-    owner, values, force = _boundary(model)
+    owner, values, force = nodal_values(mesh.n_nodes, model.constraints, model.loads)
     shape = tuple(n + 1 for n in mesh.region.shape)
     where = tuple(mesh.node_ijk.T)
 
@@ -199,17 +200,15 @@ def solve(
     B = strain_displacement(mesh.grid.spacing_mm)
     strain = u[mesh.elements].reshape(-1, 24) @ B.T
     work = 0.5 * float((u * (reaction + force)).sum())
+    sums = reactions(reaction, owner, model.constraints)
     return Solution(
         displacement_mm=u,
         strain=strain,
         sed_MPa=strain_energy_density(strain, model.E_MPa, model.nu),
-        reaction_N={
-            part.name: np.where(owner == n, reaction, 0.0).sum(axis=0)
-            for n, part in enumerate(model.constraints)
-        },
+        reaction_N=sums,
         energy_Nmm=grid.energy_Nmm,
         residual=grid.residual,
-        force_balance=_force_balance(reaction, force, owner, len(model.constraints)),
+        force_balance=force_balance(reaction, force, sums),
         energy_balance=abs(grid.energy_Nmm - work) / abs(work) if work else 0.0,
         iterations=grid.iterations,
     )
@@ -300,39 +299,6 @@ def _checked(
     if stray.any():
         raise InputError(f"forces act on {stray.sum()} nodes that no element touches")
     return E, h, values, force
-
-
-def _boundary(model: Model) -> tuple[NDArray[np.int64], Float, Float]:
-    """Find the owning constraint of each component (-1: none), its value, its force; (n, 3)."""
-    n = model.mesh.n_nodes
-    owner = np.full((n, 3), -1, dtype=np.int64)
-    values, force = np.zeros((n, 3)), np.zeros((n, 3))
-    for number, part in enumerate(model.constraints):
-        place = (part.nodes[:, None], np.array(part.components))
-        given = np.broadcast_to(part.displacement_mm, (len(part.nodes), len(part.components)))
-        clash = (owner[place] >= 0) & (values[place] != given)
-        if clash.any():
-            other = model.constraints[int(owner[place][clash][0])].name
-            raise InputError(
-                f"constraints {other!r} and {part.name!r} prescribe different displacements "
-                f"for {clash.sum()} components they share"
-            )
-        owner[place] = np.where(owner[place] >= 0, owner[place], number)
-        values[place] = given
-    for load in model.loads:
-        np.add.at(force, load.nodes, load.force_N)
-    return owner, values, force
-
-
-def _force_balance(
-    reaction: Float, force: Float, owner: NDArray[np.int64], constraints: int
-) -> float:
-    applied = float(np.linalg.norm(force.sum(axis=0)))
-    if not force.any():
-        sums = [np.where(owner == n, reaction, 0.0).sum(axis=0) for n in range(constraints)]
-        applied = max(float(np.linalg.norm(s)) for s in sums)
-    out = float(np.linalg.norm((reaction + force).sum(axis=0)))
-    return out / applied if applied else 0.0
 
 
 def _advice(active: Bool) -> str:

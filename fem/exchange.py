@@ -1,0 +1,117 @@
+"""What the child process of the conforming engine is given and gives back: two ``.npz`` files.
+
+``model.npz``: `nodes` (n, 3) and `cells` (m, k) in VTK order, `E_MPa` and `nu` (m,), `fixed`
+(n, 3) bool and `fixed_mm`, `force_N`, `spring_N_mm` (n, 3), `rtol`, `max_iterations`, `method`,
+`options` (JSON, for PETSc), `sha256`. ``result.npz``: `displacement_mm` and `internal_N` (n, 3: of
+stresses and springs), `residual`, `iterations`, `history`, `points` and `weights` of the
+quadrature, `peak_MB`, `seconds` (JSON), `sha256` of the model. Neither holds a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[np.generic]]
+SCRIPT = "dolfinx_solver.py"
+
+
+@dataclass(frozen=True, eq=False)
+class RawResult:
+    """What the child process found.
+
+    Parameters
+    ----------
+    displacement_mm, internal_N : ndarray of float, (n_nodes, 3)
+    residual : float
+    iterations : int
+    history : tuple of float
+    points, weights : ndarray of float, (q, 3) and (q,)
+    peak_MB : float
+    seconds : dict of str to float
+        By stage.
+    """
+
+    displacement_mm: Float
+    internal_N: Float
+    residual: float
+    iterations: int
+    history: tuple[float, ...]
+    points: Float
+    weights: Float
+    peak_MB: float
+    seconds: dict[str, float]
+
+
+def write_model(folder: Path, arrays: Arrays) -> str:
+    """Write a model and the solver's script to a folder; return the model's fingerprint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = fingerprint(arrays)
+    part = folder / "model.part"
+    with part.open("wb") as file:
+        np.savez(file, **arrays, sha256=np.array(digest))  # type: ignore[arg-type]
+    part.replace(folder / "model.npz")
+    # A copy beside the model: Python looks for modules beside a script first, and those of this
+    # package would hide its own (operator).
+    script = (files("bonekit.fem") / SCRIPT).read_text(encoding="utf-8")
+    (folder / SCRIPT).write_text(script, encoding="utf-8")
+    return digest
+
+
+def fingerprint(arrays: Arrays) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def read_result(folder: Path, digest: str) -> RawResult | None:
+    """Read the result of the model with a fingerprint; None if there is none or another model's."""
+    try:
+        with np.load(folder / "result.npz", allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+    if str(found.get("sha256")) != digest:
+        return None
+    return RawResult(
+        found["displacement_mm"],
+        found["internal_N"],
+        float(found["residual"]),
+        int(found["iterations"]),
+        tuple(float(r) for r in found["history"]),
+        found["points"],
+        found["weights"],
+        float(found["peak_MB"]),
+        json.loads(str(found["seconds"])),
+    )
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier child wrote, but for its result."""
+    for name in ("failure.json", "log.jsonl", "stdout.txt", "stderr.txt"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def tail(path: Path, lines: int = 6) -> str:
+    """Last lines of a text file, empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
