@@ -105,6 +105,7 @@ def failure_load(
     tolerance: float = 0.005,
     drop: float = 0.01,
     share: float = 0.15,
+    flat: float = 1e-3,
     bbar: bool = True,
     device: str = "cpu",
 ) -> Failure:
@@ -130,7 +131,10 @@ def failure_load(
     drop : float
         Part of the largest force that must be lost for it to be a peak.
     share : float
-        Largest step over the displacement reached.
+        Largest step over the displacement reached; towards the peak less.
+    flat : float
+        Slope over the first one at which the force counts as a plateau, and its value there as the
+        strength; 0: never.
     bbar : bool
         Average the volumetric strain of each element, against locking; see
         `bonekit.fem.tangents`.
@@ -156,6 +160,7 @@ def failure_load(
         share=share,
         tolerance=tolerance,
         drop=drop,
+        flat=flat,
     )
     found = problem.failure(walk(equilibrium, control, measure, pace))
     if found.reason == "stuck":

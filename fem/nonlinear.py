@@ -125,7 +125,7 @@ class Equilibrium:
         self.mask = self.free.to(torch.float64)
         self._precondition = self._multigrid(bricks.E_lattice)
         self._baseline: int | None = None
-        self._spent = 0
+        self._spent, self._failed_single = 0, 0
 
     def _multigrid(self, E: Float) -> Multigrid:
         return Multigrid(self.bricks.lattice, E, self.bricks.K, self.free, self.h)
@@ -234,12 +234,33 @@ class Equilibrium:
     ) -> tuple[Tensor, int]:
         """Solve the tangent system to a part of the residual (an inexact Newton method)."""
         rtol = float(np.clip(0.3 * self.rtol / error, 1e-9, _LOOSE))
-        # a correction of three digits needs no more than single precision, at half the traffic
-        dtype = torch.float32 if rtol > _SINGLE else torch.float64
-        A, M, _ = self._system(at, control, dtype)
-        du, used = self._solve(A, M, self._residual(at, factor).to(dtype), rtol)
-        self._watch(at, used, rtol)
-        return du.to(torch.float64), used
+        solved = self._in_single(at, control, factor, rtol)
+        if solved is None:
+            A, M, _ = self._system(at, control)
+            solved = self._solve(A, M, self._residual(at, factor), rtol)
+        self._watch(at, solved[1], rtol)
+        return solved
+
+    def _in_single(
+        self, at: Evaluation, control: Control, factor: float, rtol: float
+    ) -> tuple[Tensor, int] | None:
+        """Correction in single precision, at half the traffic; None where that can't do.
+
+        It cannot where more than three digits are asked, on slender bones whose stiffness is worse
+        conditioned than single precision bears, and where the tangent is indefinite.
+        """
+        if rtol <= _SINGLE or self._failed_single > 2 or not self.bricks.law.symmetric:
+            return None
+        A, M, _ = self._system(at, control, torch.float32)
+        rhs = self._residual(at, factor)
+        try:
+            solved = conjugate_gradients(A, M, rhs.to(torch.float32), rtol, _LINEAR)
+        except ConvergenceError as reason:
+            log.debug("single precision: %s", reason)
+            self._failed_single += 1
+            return None
+        self._failed_single = 0
+        return solved.x.to(torch.float64), solved.iterations
 
     def rate(self, point: Point, control: Control, rtol: float = 1e-3) -> tuple[Tensor, float]:
         """Change of displacement and factor by s along the tangent.
