@@ -5,16 +5,12 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import bonekit
 
 LIBRARIES = ("numpy", "SimpleITK", "pyvista", "mmgpy", "torch", "monai", "highdicom")
-# dolfinx lives in its own interpreter: Debian's, conda's, or the one that runs bonekit.
-INTERPRETERS = (sys.executable, "/usr/bin/python3")
 
 
 def environment() -> dict[str, Any]:
@@ -47,14 +43,10 @@ def _cuda() -> str:
 
 
 def _dolfinx() -> dict[str, str] | str:
-    """Version of dolfinx by interpreter."""
-    found = {}
-    for python in dict.fromkeys(INTERPRETERS):
-        if not Path(python).exists():
-            continue
-        answer = _ask([python, "-c", "import dolfinx; print(dolfinx.__version__)"])
-        if answer:
-            found[python] = answer
+    """Tell what each interpreter that has dolfinx offers: it lives in one of its own."""
+    from bonekit.fem.interpreters import find_interpreters
+
+    found = {interpreter.path: str(interpreter) for interpreter in find_interpreters()}
     return found or "not found (the conforming engine needs it; the voxel engine does not)"
 
 

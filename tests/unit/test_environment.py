@@ -17,7 +17,7 @@ def test_versions_of_bonekit_and_its_libraries_are_told() -> None:
 
 def test_absent_things_are_said_to_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "LIBRARIES", ("no-such-library",))
-    monkeypatch.setattr(environment, "INTERPRETERS", ("/no/such/python", sys.executable))
+    monkeypatch.setenv("BONEKIT_DOLFINX_PYTHON", "/no/such/python")
     monkeypatch.setattr(environment, "_ask", lambda command: "")
     monkeypatch.setenv("PATH", "/nowhere")
     found = environment.environment()
