@@ -148,6 +148,8 @@ def failure_load(
     Unfinished
         If no equilibrium is found while the force still rises. A `ConvergenceError`.
     """
+    if not (np.isfinite(end_mm) and end_mm > 0):
+        raise InputError(f"the largest displacement must be positive, got {end_mm} mm")
     problem = _Problem.of(model, law, rtol, bbar=bbar, device=torch.device(device))
     equilibrium = problem.equilibrium
     elastic = equilibrium.elastic()

@@ -8,8 +8,9 @@ prescribed displacements. One more equation says how far to go,
 so that t is eliminated and the tangent gains a term of rank one. With control = 0 the factor itself
 is given. With the control conjugate to the forces and a small compliance it is a test in a stiff
 machine: the force may fall while s rises, the tangent stays symmetric and, as long as the bone
-softens less steeply than the machine springs back, positive definite. With the direction of the
-last increment as the control it is Riks' arc length, which follows a snap-back.
+softens less steeply than the machine springs back, positive definite. With the compliance of the
+bone itself, and a minus, it is the inelastic displacement, which follows a snap-back
+(`bonekit.fem.path.inelastic`).
 """
 
 from __future__ import annotations

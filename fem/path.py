@@ -21,6 +21,7 @@ Rate = tuple[torch.Tensor, float]
 
 _EASY, _HARD = 5, 12  # Newton iterations
 _GROWTH = 1.5
+_PUSH = 0.02  # of the displacement: first step of the inelastic control
 _NEAR = 0.4  # of the largest step, where the force hardly rises
 
 
@@ -44,8 +45,8 @@ class Step:
         Work of the loads since the start and of the internal forces, both by the trapezoidal rule.
     stored_Nmm : float
         Recoverable energy; the internal work less this is dissipated.
-    arc_length : bool
-        Found under arc-length control.
+    inelastic : bool
+        Found under control of the inelastic displacement; see `inelastic`.
     """
 
     control: float
@@ -59,7 +60,7 @@ class Step:
     external_Nmm: float = 0.0
     internal_Nmm: float = 0.0
     stored_Nmm: float = 0.0
-    arc_length: bool = False
+    inelastic: bool = False
 
     @property
     def energy_balance(self) -> float:
@@ -93,7 +94,7 @@ class Pace:
     tolerance : float
         Bound on what the peak may lie above the largest force found, relative.
     cuts : int
-        Halvings of a step before the arc length is tried, and then before giving up.
+        Halvings of a step before the control is changed to `inelastic`, and before giving up.
     """
 
     first: float
@@ -172,9 +173,9 @@ class _Walker:
         while True:
             here = marks[-1]
             room = self.pace.end - here.step.control
-            if not here.step.arc_length and room <= 1e-9 * self.pace.end:
+            if not here.step.inelastic and room <= 1e-9 * self.pace.end:
                 return marks, "end", "the end of the path"
-            ds = ds if here.step.arc_length else min(ds, room)
+            ds = ds if here.step.inelastic else min(ds, room)
             try:
                 there, control, ds = self._step(marks, control, ds)
             except Stuck as reason:
@@ -187,23 +188,25 @@ class _Walker:
                 return marks, "plateau", "the force rises no more"
 
     def _step(self, marks: list[Mark], control: Control, ds: float) -> tuple[Mark, Control, float]:
-        """One step, halved as often as it takes; then by arc length."""
+        """One step, halved as often as it takes; then under control of what does not spring."""
         here = marks[-1]
         for cuts in range(2 * self.pace.cuts):
+            rate = self._rate(marks, control) if cuts == 0 else None
             if cuts == self.pace.cuts:
-                if len(marks) < 3 or here.step.arc_length:
+                if len(marks) < 3 or here.step.inelastic:
                     break
-                control, ds = arc_length(marks[-2].point, here.point, ds * 2.0**cuts)
-                log.info("arc length from %.4g mm on", here.step.displacement_mm)
+                control, ds = inelastic(self.equilibrium, here), _PUSH * here.step.displacement_mm
+                log.info("inelastic displacement drives from %.4g mm", here.step.displacement_mm)
+            if control is not self.control and not here.step.inelastic:
+                # from an elastic state nothing but a push finds what is going to break
+                rate = here.point.u_mm * (_PUSH / ds), 0.0
             try:
-                rate = self._rate(marks, control) if cuts == 0 else None
                 point = self._advance(here.point, control, ds, rate)
             except Stuck as reason:
                 log.debug("step of %.3g: %s", ds, reason)
                 ds /= 2
                 continue
-            arc = control is not self.control
-            mark = Mark(self._logged(here, point, cuts, arc), point)
+            mark = Mark(self._logged(here, point, cuts, control is not self.control), point)
             log.info("%s", mark.step)
             return mark, control, self._next(ds, [*marks, mark])
         raise Stuck(f"no equilibrium beyond {here.step.displacement_mm:.4g} mm")
@@ -228,12 +231,12 @@ class _Walker:
         if last.iterations >= _HARD:
             return ds / _GROWTH
         grown = ds * _GROWTH if last.iterations <= _EASY else ds
-        if last.arc_length:
+        if last.inelastic:
             return grown
         bent = _slope(marks[-2].step, last) / _slope(marks[0].step, marks[1].step)
         return min(grown, self.pace.share * max(_NEAR, min(bent, 1.0)) * last.control)
 
-    def _logged(self, here: Mark, point: Point, cuts: int, arc: bool) -> Step:
+    def _logged(self, here: Mark, point: Point, cuts: int, snapped: bool) -> Step:
         displacement, force = self.measure(point)
         du = point.u_mm - here.point.u_mm
         work = 0.5 * float(((here.point.at.force_N + point.at.force_N) * du).sum())
@@ -251,7 +254,7 @@ class _Walker:
             before.external_Nmm + outside,
             before.internal_Nmm + work,
             self.equilibrium.bricks.stored_energy(point.at.state),
-            arc,
+            snapped,
         )
 
     def _forget(self, marks: list[Mark]) -> None:
@@ -291,7 +294,7 @@ class _Walker:
             steps += [m.step for m in between]
             before, left, top, right = near if len(near) == 4 else (near[0], *near)
             near, above = around_top([before, left, between[0], top, between[1], right])
-        ordered = sorted(steps, key=lambda s: (s.arc_length, s.control))
+        ordered = sorted(steps, key=lambda s: (s.inelastic, s.control))
         return Walk(tuple(ordered), near[-2], above, "peak", message)
 
     def _halves(self, near: list[Mark]) -> list[Mark]:
@@ -305,7 +308,7 @@ class _Walker:
             except Stuck as reason:
                 log.debug("no equilibrium between: %s", reason)
                 continue
-            found.append(Mark(self._logged(a, point, 0, arc=False), point))
+            found.append(Mark(self._logged(a, point, 0, snapped=False), point))
         return found
 
 
@@ -343,16 +346,24 @@ def peak_bound(steps: list[Step]) -> float:
     return max(rise * (right[0] - top[0]), over_left, 0.0) / top[1]
 
 
-def arc_length(before: Point, here: Point, ds: float) -> tuple[Control, float]:
-    """Riks' control: along the last increment, whose length counts as a step ``ds``.
+def inelastic(equilibrium: Equilibrium, here: Mark) -> Control:
+    """Control of the displacement that would stay if the force were taken off.
 
-    The factor enters with a small part of its own change, so that it may turn back.
+    ``displacement - C * force`` grows along any path on which something yields or breaks, snap-back
+    included, while elastic unloading leaves it as it is: a control of dissipation that is linear.
+    C is the compliance of unloading from here, ``2 * stored energy / force ** 2``. Where
+    displacements are prescribed, the force is that of elastic bricks at the supports.
 
     References
     ----------
-    Riks, Int J Solids Struct 15 (1979) 529 (unverified: quoted from memory).
+    After Gutierrez, Commun Numer Methods Eng 20 (2004) 19, and Verhoosel, Remmers and Gutierrez,
+    Int J Numer Methods Eng 77 (2009) 1290 (unverified: quoted from memory).
     """
-    du = here.u_mm - before.u_mm
-    square = float(torch.sum(du * du))
-    change = abs(here.factor - before.factor) or 1.0
-    return Control(du * (ds / square), 0.05 * ds / change), ds
+    step = here.step
+    compliance = 2 * step.stored_Nmm / step.force_N**2
+    if bool(equilibrium.force.any()):
+        per_factor = step.force_N / step.factor
+        return Control(equilibrium.force / per_factor, -compliance * per_factor)
+    given, per_factor = equilibrium.given, step.displacement_mm / step.factor
+    elastic = equilibrium.bricks.elastic(given) * (compliance / per_factor)
+    return Control(-elastic * equilibrium.mask, per_factor - float((given * elastic).sum()))
