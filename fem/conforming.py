@@ -43,7 +43,7 @@ BYTES_PER_UNKNOWN = {4: 2300, 8: 4200, 10: 3800}
 BYTES_PER_PROCESS = 150e6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ConformingSolution(Solution):
     """A `Solution` with element means and the solver's own record.
 
@@ -174,6 +174,11 @@ class _Problem:
     def of(model: Model | ConformingModel) -> _Problem:
         """Lay a model out and check that it can be solved."""
         mesh = model.mesh
+        if getattr(model, "caps", ()):
+            raise InputError(
+                "the conforming engine has no rigid caps yet: prescribe the displacements of the "
+                "cap's nodes, or use the voxel engine"
+            )
         nodes = mesh_axes_mm(mesh)
         owner, values, force = nodal_values(mesh.n_nodes, model.constraints, model.loads)
         spring = np.zeros((mesh.n_nodes, 3))
@@ -230,7 +235,7 @@ def _check_memory(problem: _Problem, processes: int) -> None:
 
 
 def _supports(model: Model | ConformingModel) -> tuple[ElasticSupport, ...]:
-    return model.supports if isinstance(model, ConformingModel) else ()
+    return tuple(getattr(model, "supports", ()))
 
 
 @contextmanager
