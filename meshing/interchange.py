@@ -24,7 +24,13 @@ from bonekit.meshing.voxel import VoxelMesh
 
 Fields = Mapping[str, NDArray[Any]]
 Groups = Mapping[str, NDArray[np.int64]]
-# Of elements by their number of nodes: meshio's name, MED's number and order of the nodes.
+# Of elements by their number of nodes.
+VTK_CELLS = {
+    4: pv.CellType.TETRA,
+    8: pv.CellType.HEXAHEDRON,
+    10: pv.CellType.QUADRATIC_TETRA,
+}
+# meshio's name, MED's number and order of the nodes
 MED_CELLS = {
     4: ("tetra", 304, [0, 2, 1, 3]),
     8: ("hexahedron", 308, [0, 3, 2, 1, 4, 7, 6, 5]),
@@ -99,8 +105,10 @@ def read_mesh(
     cells = {k: np.asarray(v) for k, v in grid.cell_data.items() if k not in ("region", "ijk")}
     points = {k: np.asarray(v) for k, v in grid.point_data.items()}
     types = set(np.unique(grid.celltypes).tolist())
-    if types == {int(pv.CellType.TETRA)}:
-        tetrahedra = np.asarray(grid.cell_connectivity.reshape(-1, 4), dtype=np.int64)
+    for n_nodes in (4, 10):
+        if types != {int(VTK_CELLS[n_nodes])}:
+            continue
+        tetrahedra = np.asarray(grid.cell_connectivity.reshape(-1, n_nodes), dtype=np.int64)
         nodes = np.asarray(grid.points, dtype=np.float64)
         return TetMesh(nodes, tetrahedra, region, names), cells, points
     if types == {int(pv.CellType.HEXAHEDRON)} and "affine" in grid.field_data:
@@ -214,8 +222,8 @@ def _families(
 
 def _grid(mesh: VoxelMesh | TetMesh, cells: Fields, points: Fields) -> pv.UnstructuredGrid:
     """VTK's form of the mesh, with what it takes to read it back."""
-    kind = pv.CellType.HEXAHEDRON if isinstance(mesh, VoxelMesh) else pv.CellType.TETRA
-    grid = pv.UnstructuredGrid({kind: mesh.world_elements}, mesh.nodes_mm)
+    elements = mesh.world_elements
+    grid = pv.UnstructuredGrid({VTK_CELLS[elements.shape[1]]: elements}, mesh.nodes_mm)
     grid.cell_data["region"] = mesh.element_region
     grid.field_data["region_value"] = np.array(list(mesh.names), dtype=np.int64)
     grid.field_data["region_name"] = list(mesh.names.values())

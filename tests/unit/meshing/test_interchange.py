@@ -8,6 +8,7 @@ import pyvista as pv
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid
 from bonekit.meshing.interchange import read_mesh, write_mesh
+from bonekit.meshing.quadratic import quadratic
 from bonekit.meshing.tetra import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
 
@@ -90,3 +91,16 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no cell field 'region'"):
         read_mesh(tmp_path / "foreign.vtu")
     assert [p.name for p in tmp_path.iterdir()] == ["foreign.vtu"]
+
+
+def test_curved_tetrahedra_come_back_from_vtu(tmp_path: Path) -> None:
+    straight = tetrahedra()
+    made = quadratic(straight.nodes_mm, straight.tetrahedra)
+    curved = TetMesh(made.nodes_mm, made.tetrahedra, straight.region, NAMES)
+    write_mesh(curved, tmp_path / "mesh.vtu", {"E_MPa": np.array([1.0, 2.0])})
+    back, cells, _ = read_mesh(tmp_path / "mesh.vtu")
+    assert isinstance(back, TetMesh)
+    np.testing.assert_array_equal(back.tetrahedra, curved.tetrahedra)
+    np.testing.assert_allclose(back.nodes_mm, curved.nodes_mm)
+    np.testing.assert_allclose(back.volumes_mm3, straight.volumes_mm3)
+    np.testing.assert_allclose(cells["E_MPa"], [1.0, 2.0])
