@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -53,13 +55,14 @@ def rebuild(surface: Surface, edge_mm: float, limit_mm: float) -> tuple[Surface,
         ) from error
     old = surface.points_mm, surface.triangles
     diagonal = float(np.linalg.norm(np.ptp(surface.points_mm[surface.triangles.ravel()], axis=0)))
-    nodes, tetrahedra = pytetwild.tetrahedralize(
-        old[0],
-        old[1].astype(np.int32),
-        edge_length_abs=edge_mm,
-        epsilon=limit_mm / 2 / diagonal,
-        num_threads=1,
-    )
+    with TemporaryDirectory() as scratch, chdir(scratch):  # it leaves a file where it runs
+        nodes, tetrahedra = pytetwild.tetrahedralize(
+            old[0],
+            old[1].astype(np.int32),
+            edge_length_abs=edge_mm,
+            epsilon=limit_mm / 2 / diagonal,
+            num_threads=1,
+        )
     if not len(tetrahedra):
         raise MeshQualityError(
             f"the {len(old[1])} triangles have no inside: they bound no bone, even roughly"
