@@ -150,7 +150,7 @@ def failure_load(
     """
     if not (np.isfinite(end_mm) and end_mm > 0):
         raise InputError(f"the largest displacement must be positive, got {end_mm} mm")
-    problem = _Problem.of(model, law, rtol, bbar=bbar, device=torch.device(device))
+    problem = Assembly.of(model, law, rtol, bbar=bbar, device=torch.device(device))
     equilibrium = problem.equilibrium
     elastic = equilibrium.elastic()
     control, measure, factor = problem.driven(elastic, end_mm)
@@ -183,8 +183,17 @@ def _onset(bricks: NonlinearBricks, u: torch.Tensor, few: float = 0.001) -> floa
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
-    """A model on its lattice."""
+class Assembly:
+    """A model on its lattice, with its law: for force control and other paths of one's own.
+
+    Parameters
+    ----------
+    model : Model
+    equilibrium : Equilibrium
+        Its fields, (3, size), lie on the lattice.
+    where : ndarray of int, (n_nodes,)
+        Lattice number of each node of the mesh.
+    """
 
     model: Model
     equilibrium: Equilibrium
@@ -194,6 +203,7 @@ class _Problem:
     def of(
         cls, model: Model, law: MaterialLaw, rtol: float, *, bbar: bool, device: torch.device
     ) -> Self:
+        """Put a model and its law together; see `failure_load` for parameters and errors."""
         mesh = model.mesh
         _check(model, law)
         i, j, k = mesh.region.shape

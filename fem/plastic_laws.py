@@ -79,9 +79,7 @@ class Plastic(PointParameters):
             raise InputError("a yield table starts at plastic strain 0 and holds stresses >= 0 MPa")
         if not bool((self.knots[..., 1:] > self.knots[..., :-1]).all()):
             raise InputError("the plastic strains of a yield table must rise")
-        steepest = self._slopes().sum(-1) if self.knots.shape[-1] == 1 else self._slopes()
-        least = self._resistance()[..., None]
-        if not bool((steepest > -0.999 * least).all()):
+        if not bool((self._slopes() > -0.999 * self._resistance()[..., None]).all()):
             raise InputError(
                 "the yield stress falls faster with plastic strain than the elastic stress of a "
                 "point does; stretch the softening (smaller elements) or raise the modulus"

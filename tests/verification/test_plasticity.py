@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bonekit.fem.catalogue import LAWS
-from bonekit.fem.failure import Failure, _Problem, failure_load
+from bonekit.fem.failure import Assembly, Failure, failure_load
 from bonekit.fem.keyak_law import keyak_law
 from bonekit.fem.model import Constraint, Load, Model
 from bonekit.fem.nonlinear import Control
@@ -96,7 +96,7 @@ def test_the_cantilever_bends_like_an_elastoplastic_beam() -> None:
     )
     model = Model(mesh, E, 0.3, supports, (Load("tip", tip, force),))
     law = j2(E, 0.3, [0.0], [120.0])
-    problem = _Problem.of(model, law, 1e-4, bbar=True, device=torch.device("cpu"))
+    problem = Assembly.of(model, law, 1e-4, bbar=True, device=torch.device("cpu"))
     point, found = problem.equilibrium.rest(), []
     loads = np.array([10.0, 11.0, 12.0, 12.5, 13.0, 14.0])
     for load in loads:  # force control

@@ -106,14 +106,17 @@ def test_a_brick_fails_at_the_strength_of_its_law(law: MaterialLaw, expected: fl
     assert bool(found.damage.any()) == (found.reason == "peak")
 
 
-def test_a_snap_back_is_followed() -> None:
+@pytest.mark.parametrize("force", [False, True])
+def test_a_snap_back_is_followed(force: bool) -> None:
     """A long bar stores more than its one weak slice can dissipate: it springs back."""
     n = 16
     E = np.full(n, 1000.0)
     strength = np.full(n, 0.02)
     strength[n // 2] = 0.01
     law = damage_law(E, 0.0, (strength, strength), (0.3, 0.3), 1.0)
-    model = replace(block((1, 1, n), E), nu=0.0)  # no sideways strain: the bar is of one dimension
+    model = replace(
+        block((1, 1, n), E, force=force), nu=0.0
+    )  # no sideways strain: the bar is of one dimension
     found = failure_load(model, law, end_mm=0.3, rtol=1e-6, drop=0.5)
     assert found.reason == "peak"
     assert found.strength_N == pytest.approx(10.0, rel=0.005)
