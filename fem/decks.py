@@ -248,7 +248,7 @@ def deck_of_model(
         mesh.nodes_mm @ direction,
         mesh.elements,
         model.E_MPa,
-        model.nu,
+        model.one_nu,
         bins_MPa,
         representative=representative,
         element_sets=region_sets(mesh),

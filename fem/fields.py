@@ -15,13 +15,23 @@ Float = NDArray[np.float64]
 _FULL = np.array([[0, 3, 5], [3, 1, 4], [5, 4, 2]])  # component at each place of the 3x3 tensor
 
 
-def stress(strain: ArrayLike, E_MPa: ArrayLike, nu: float) -> Float:
-    """Isotropic stress in MPa, (n, 6), of strain, (n, 6), and modulus, (n,)."""
-    E = np.asarray(E_MPa, dtype=np.float64)
-    return np.asarray(E[..., None] * (np.asarray(strain) @ elasticity(nu)))
+def stress(strain: ArrayLike, E_MPa: ArrayLike, nu: ArrayLike) -> Float:
+    """Isotropic stress in MPa, (n, 6), of strain, (n, 6), modulus, (n,), and Poisson's ratio.
+
+    The ratio is one number or one per row, (n,).
+    """
+    E, ratio = np.asarray(E_MPa, dtype=np.float64), np.asarray(nu, dtype=np.float64)
+    if ratio.ndim == 0:
+        return np.asarray(E[..., None] * (np.asarray(strain) @ elasticity(float(ratio))))
+    e = np.asarray(strain, dtype=np.float64)
+    mu = 0.5 * E / (1 + ratio)
+    result = mu[..., None] * e
+    pressure = E * ratio / ((1 + ratio) * (1 - 2 * ratio)) * e[..., :3].sum(axis=-1)
+    result[..., :3] += result[..., :3] + pressure[..., None]
+    return result
 
 
-def strain_energy_density(strain: ArrayLike, E_MPa: ArrayLike, nu: float) -> Float:
+def strain_energy_density(strain: ArrayLike, E_MPa: ArrayLike, nu: ArrayLike) -> Float:
     """Strain energy density in MPa, (n,): half of stress times strain."""
     return np.asarray(0.5 * (stress(strain, E_MPa, nu) * np.asarray(strain)).sum(axis=-1))
 

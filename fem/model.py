@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError
 from bonekit.meshing.voxel import VoxelMesh
+
+if TYPE_CHECKING:
+    from bonekit.fem.caps import CapMotion, RigidCap
+    from bonekit.fem.conforming_model import ElasticSupport
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -86,31 +90,77 @@ class Model:
     mesh : VoxelMesh
     E_MPa : ndarray of float, (n_elements,)
         Young's modulus, positive.
-    nu : float
+    nu : float or ndarray of float, (n_elements,)
         Poisson's ratio, -1 < nu < 0.5.
     constraints : tuple of Constraint
     loads : tuple of Load
+        See `bonekit.fem.conforming_model.pressure_load` and `bonekit.fem.caps.outer_faces` for
+        pressures.
+    supports : tuple of ElasticSupport
+    caps : tuple of RigidCap
 
     Raises
     ------
     InputError
-        If the moduli do not fit the mesh or are not positive, if a set is empty or names a missing
-        node, or if nothing is constrained.
+        If the moduli or Poisson's ratios do not fit the mesh or are out of range, if a set is
+        empty, names a missing node or shares its name, or if nothing is held.
     """
 
     mesh: VoxelMesh
     E_MPa: Float
-    nu: float
+    nu: Float | float
     constraints: tuple[Constraint, ...]
     loads: tuple[Load, ...] = ()
+    supports: tuple[ElasticSupport, ...] = ()
+    caps: tuple[RigidCap, ...] = ()
 
     def __post_init__(self) -> None:
         check_moduli(self.mesh, self.E_MPa)
-        if not -1.0 < self.nu < 0.5:
-            raise InputError(f"Poisson's ratio must lie between -1 and 0.5, got {self.nu}")
-        if not self.constraints:
+        check_poisson(self.mesh, self.nu)
+        held: tuple[NodeSet, ...] = (*self.constraints, *self.supports, *self.caps)
+        if not held:
             raise InputError("the model has no constraint: it would drift freely")
-        check_sets(self.mesh, (*self.constraints, *self.loads))
+        check_sets(self.mesh, (*held, *self.loads))
+        names = [part.name for part in held]
+        if len(set(names)) < len(names):
+            raise InputError(f"constraints, supports and caps need different names, got {names}")
+
+    @property
+    def one_nu(self) -> float:
+        """Poisson's ratio, for who can deal with one only.
+
+        Raises
+        ------
+        InputError
+            If it differs between elements.
+        """
+        least, most = float(np.min(self.nu)), float(np.max(self.nu))
+        if least != most:
+            raise InputError(
+                f"Poisson's ratio goes from {least} to {most} over the elements; here one is needed"
+            )
+        return least
+
+
+def check_poisson(mesh: Mesh, nu: Float | float) -> None:
+    """Refuse Poisson's ratios that do not fit the mesh or are out of range.
+
+    Raises
+    ------
+    InputError
+    """
+    ratios = np.asarray(nu, dtype=np.float64)
+    if ratios.shape not in ((), (mesh.n_elements,)):
+        raise InputError(
+            f"{ratios.shape} Poisson's ratios for a mesh of {mesh.n_elements} elements; give one, "
+            "or one for each"
+        )
+    bad = ~((ratios > -1.0) & (ratios < 0.5))
+    if bad.any():
+        raise InputError(
+            f"Poisson's ratio must lie between -1 and 0.5, got {np.atleast_1d(ratios[bad])[0]} "
+            f"in {bad.sum()} of {bad.size} values"
+        )
 
 
 def check_moduli(mesh: Mesh, E_MPa: Float) -> None:
@@ -172,7 +222,7 @@ class Solution:
     sed_MPa : ndarray of float, (n_elements,)
         Strain energy density of the centroid strain (the definition of FAIM and ParOSol).
     reaction_N : dict of str to ndarray, (3,)
-        Sum of the reactions of each constraint.
+        Sum of the reactions of each constraint, elastic support and cap.
     energy_Nmm : float
         Strain energy, half the work of the external forces.
     residual : float
@@ -182,6 +232,10 @@ class Solution:
     energy_balance : float
         Difference of strain energy and external work over the work.
     iterations : int
+    caps : dict of str to CapMotion
+        Motion, reaction and moment of each rigid cap.
+    history : tuple of float
+        Relative residual before each iteration and at the end.
     """
 
     displacement_mm: Float
@@ -193,3 +247,5 @@ class Solution:
     force_balance: float
     energy_balance: float
     iterations: int
+    caps: dict[str, CapMotion] = field(default_factory=dict, kw_only=True)
+    history: tuple[float, ...] = field(default=(), kw_only=True)

@@ -1,35 +1,33 @@
 """Linear elasticity on voxel meshes, solved and checked.
 
 `solve_grid` takes plain arrays, so that any voxel problem is a few lines; `solve` takes a `Model`
-and gives a `Solution` with its balance checks.
+and gives a `Solution` with its balance checks; `solve_cases` solves several load cases of one bone
+with one preconditioner.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bonekit.errors import ConvergenceError, InputError
-from bonekit.fem.boundary import force_balance, nodal_values, reactions
-from bonekit.fem.brick import stiffness, strain_displacement
-from bonekit.fem.cg import CGResult, Progress, conjugate_gradients
-from bonekit.fem.fields import strain_energy_density
+from bonekit.fem.brick_system import BrickSystem
+from bonekit.fem.bricks import packed_bricks
+from bonekit.fem.cg import Progress
+from bonekit.fem.memory import check_memory
 from bonekit.fem.model import Model, Solution
-from bonekit.fem.multigrid import Multigrid
-from bonekit.fem.operator import BrickOperator, Lattice
+from bonekit.fem.model_system import Case, ModelSystem
 from bonekit.fem.support import check_support, hinges, node_labels
 
 log = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
-T = TypeVar("T", bound=np.generic)
 Bool = NDArray[np.bool_]
 
 
@@ -63,7 +61,7 @@ class GridSolution:
 def solve_grid(
     E_MPa: ArrayLike,
     spacing_mm: ArrayLike,
-    nu: float,
+    nu: ArrayLike,
     fixed: Bool,
     values_mm: ArrayLike = 0.0,
     force_N: ArrayLike | None = None,
@@ -83,8 +81,8 @@ def solve_grid(
         Young's modulus of each brick; 0 is void.
     spacing_mm : array_like of float, (3,)
         Edges of a brick.
-    nu : float
-        Poisson's ratio, -1 < nu < 0.5.
+    nu : array_like of float, a scalar or (ni, nj, nk)
+        Poisson's ratio, -1 < nu < 0.5; in the void it is ignored.
     fixed : ndarray of bool, (ni+1, nj+1, nk+1, 3)
         Displacement components that are prescribed.
     values_mm : array_like of float, broadcast to the shape of ``fixed``
@@ -111,32 +109,36 @@ def solve_grid(
     Raises
     ------
     InputError
-        If the input is malformed or a piece of the model can move as a rigid body.
+        If the input is malformed, a piece of the model can move as a rigid body, or the model will
+        not fit in memory.
     ConvergenceError
         If the tolerance is not reached.
     """
-    E, h, values, force = _checked(E_MPa, spacing_mm, nu, fixed, values_mm, force_N)
-    window = tuple(
-        slice(int(n.min()), int(n.max()) + 1) for n in np.nonzero(E)
-    )  # the bricks in use; their nodes reach one further
-    nodes = tuple(slice(s.start, s.stop + 1) for s in window)
-    check_support(E[window] > 0, fixed[nodes], h)
-    displacement = np.where(fixed, values, 0.0)
-    reaction = np.zeros_like(displacement)
-    with _threads(threads):
-        problem = _Problem(
-            E[window], h, nu, fixed[nodes], values[nodes], force[nodes], torch.device(device)
-        )
-        try:
-            start = None if start_mm is None else start_mm[nodes]
-            result = problem.solve(rtol, max_iterations, progress, start)
-        except ConvergenceError as error:
-            raise ConvergenceError(f"{error} {_advice(E[window] > 0)}") from error
-        displacement[nodes], reaction[nodes] = problem.fields(result)
-        energy = problem.energy(result)
-    log.info("%d iterations, residual %.1e", result.iterations, result.history[-1])
+    E, h = np.asarray(E_MPa, dtype=np.float64), np.asarray(spacing_mm, dtype=np.float64)
+    _check_moduli(E, h)
+    active = E > 0
+    ratio = _poisson(nu, active)
+    _check_boundary(active, fixed, values_mm, force_N)
+    check_support(active, fixed, h)
+    bricks, used = packed_bricks(active)
+    check_memory(bricks.n_nodes, len(bricks), h, device)
+    values = np.broadcast_to(np.asarray(values_mm, dtype=np.float64), fixed.shape)
+    with torch_threads(threads):
+        system = BrickSystem(bricks, E[active], ratio, h, fixed[used], device=torch.device(device))
+        given = system.tensor(np.where(fixed[used], values[used], 0.0))
+        force = torch.zeros_like(given)
+        if force_N is not None:
+            force = system.tensor(np.asarray(force_N, dtype=np.float64)[used])
+        start = None if start_mm is None else system.tensor(start_mm[used])
+        with _advised(active):
+            found = system.solve(given, force, rtol, max_iterations, progress, start)
+        reaction = (system.stiff(found.x) - force) * system.held
+        energy = system.K.energy(found.x)
+    log.info("%d iterations, residual %.1e", found.iterations, found.history[-1])
+    displacement, support = np.where(fixed, values, 0.0), np.zeros(fixed.shape)
+    displacement[used], support[used] = system.array(found.x), system.array(reaction)
     return GridSolution(
-        displacement, reaction, energy, result.history[-1], result.iterations, result.history
+        displacement, support, energy, found.history[-1], found.iterations, found.history
     )
 
 
@@ -168,113 +170,80 @@ def solve(
     Raises
     ------
     InputError
-        If two constraints disagree on a node, or a piece of the model can move as a rigid body.
+        If two constraints disagree on a node, a piece of the model can move as a rigid body, or
+        the model will not fit in memory.
     ConvergenceError
         If the tolerance is not reached.
     """
-    mesh = model.mesh
-    owner, values, force = nodal_values(mesh.n_nodes, model.constraints, model.loads)
-    shape = tuple(n + 1 for n in mesh.region.shape)
-    where = tuple(mesh.node_ijk.T)
-
-    def lattice(nodal: NDArray[T]) -> NDArray[T]:
-        field = np.zeros((*shape, 3), dtype=nodal.dtype)
-        field[where] = nodal
-        return field
-
-    grid = solve_grid(
-        mesh.on_grid(model.E_MPa),
-        mesh.grid.spacing_mm,
-        model.nu,
-        lattice(owner >= 0),
-        lattice(values),
-        lattice(force),
-        rtol=rtol,
+    return solve_cases(
+        (model,),
+        rtol,
         max_iterations=max_iterations,
         device=device,
         threads=threads,
         progress=progress,
-        start_mm=None if start is None else lattice(start.displacement_mm),
-    )
-    u, reaction = grid.displacement_mm[where], grid.reaction_N[where]
-    B = strain_displacement(mesh.grid.spacing_mm)
-    strain = u[mesh.elements].reshape(-1, 24) @ B.T
-    work = 0.5 * float((u * (reaction + force)).sum())
-    sums = reactions(reaction, owner, model.constraints)
-    return Solution(
-        displacement_mm=u,
-        strain=strain,
-        sed_MPa=strain_energy_density(strain, model.E_MPa, model.nu),
-        reaction_N=sums,
-        energy_Nmm=grid.energy_Nmm,
-        residual=grid.residual,
-        force_balance=force_balance(reaction, force, sums),
-        energy_balance=abs(grid.energy_Nmm - work) / abs(work) if work else 0.0,
-        iterations=grid.iterations,
-    )
+        start=start,
+    )[0]
 
 
-class _Problem:
-    """The linear system of a grid of bricks: (K u = f) with u given on the fixed components."""
+def solve_cases(
+    models: Sequence[Model],
+    rtol: float = 1e-8,
+    *,
+    max_iterations: int = 1000,
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    start: Solution | None = None,
+) -> tuple[Solution, ...]:
+    """Solve load cases of one bone, supported alike, with one preconditioner.
 
-    def __init__(
-        self,
-        E: Float,
-        h: Float,
-        nu: float,
-        fixed: Bool,
-        values: Float,
-        force: Float,
-        device: torch.device,
-    ) -> None:
-        i, j, k = E.shape
-        self.device = device
-        self.lattice, self.h = Lattice((i, j, k)), h
-        self.E, self.K = self.lattice.spread(E), stiffness(h, nu)
-        self.A = BrickOperator(self.lattice, self.E, self.K, torch.float64, device)
-        held = self._tensor(fixed)
-        self.free = (self.A.diagonal() > 0) & ~held
-        self.held = held.to(torch.float64)
-        self.given = self._tensor(values) * self.held
-        self.force = self._tensor(force)
+    Each case begins with what the solutions of those before it can make of it: a case that is a
+    combination of others costs nothing.
 
-    def _tensor(self, field: NDArray[np.generic]) -> torch.Tensor:
-        rows = np.ascontiguousarray(np.moveaxis(field, -1, 0).reshape(3, -1))
-        return torch.as_tensor(rows, device=self.device)
+    Parameters
+    ----------
+    models : sequence of Model
+        Of one mesh, the same moduli, Poisson's ratios, elastic supports and caps' nodes; prescribed
+        values, forces and moments may differ, the components that are prescribed may not.
+    rtol, max_iterations, device, threads, progress, start
+        As for `solve`.
 
-    def solve(
-        self, rtol: float, max_iterations: int, progress: Progress | None, start: Float | None
-    ) -> CGResult:
-        free = self.free.to(torch.float64)
-        b = (self.force - self.A(self.given)) * free
-        M = Multigrid(self.lattice, self.E, self.K, self.free, self.h)
-        first = None if start is None else (self._tensor(start) - self.given) * free
-        return conjugate_gradients(
-            lambda x: self.A(x) * free, M, b, rtol, max_iterations, progress, first
-        )
+    Returns
+    -------
+    tuple of Solution
 
-    def fields(self, result: CGResult) -> tuple[Float, Float]:
-        """Displacement and reaction, each (ni+1, nj+1, nk+1, 3)."""
-        u = result.x + self.given
-        reaction = (self.A(u) - self.force) * self.held
-        shape = (3, *self.lattice.nodes)
-        moved = [np.moveaxis(t.cpu().numpy().reshape(shape), 0, -1) for t in (u, reaction)]
-        return moved[0], moved[1]
-
-    def energy(self, result: CGResult) -> float:
-        return self.A.energy(result.x + self.given)
+    Raises
+    ------
+    InputError
+        As for `solve`, or if the models differ in what they have to share.
+    ConvergenceError
+        If the tolerance is not reached.
+    """
+    cases = [Case.of(model) for model in models]
+    for number, case in enumerate(cases[1:], start=1):
+        difference = cases[0].difference(case)
+        if difference:
+            raise InputError(
+                f"case {number} differs from the first in {difference}: cases solved together "
+                "share all but values, forces and moments. Solve it by itself"
+            )
+    mesh = models[0].mesh
+    cases[0].check_support()
+    check_memory(mesh.n_nodes, mesh.n_elements, mesh.grid.spacing_mm, device)
+    with torch_threads(threads), _advised(mesh.mask):
+        system = ModelSystem(cases[0], torch.device(device))
+        guess = None if start is None else system.unknowns(start)
+        solutions = [
+            system.solve(case, rtol, max_iterations, progress, guess if n == 0 else None)
+            for n, case in enumerate(cases)
+        ]
+    for solution in solutions:
+        log.info("%d iterations, residual %.1e", solution.iterations, solution.residual)
+    return tuple(solutions)
 
 
-def _checked(
-    E_MPa: ArrayLike,
-    spacing_mm: ArrayLike,
-    nu: float,
-    fixed: Bool,
-    values_mm: ArrayLike,
-    force_N: ArrayLike | None,
-) -> tuple[Float, Float, Float, Float]:
-    E = np.asarray(E_MPa, dtype=np.float64)
-    h = np.asarray(spacing_mm, dtype=np.float64)
+def _check_moduli(E: Float, h: Float) -> None:
     if E.ndim != 3:
         raise InputError(f"the moduli must be an array of three axes, got shape {E.shape}")
     bad = ~(np.isfinite(E) & (E >= 0))
@@ -284,35 +253,64 @@ def _checked(
         raise InputError("every modulus is 0: there is no element")
     if h.shape != (3,) or not (np.isfinite(h) & (h > 0)).all():
         raise InputError(f"the spacing must be three positive numbers, got {h.tolist()}")
-    if not -1.0 < nu < 0.5:
-        raise InputError(f"Poisson's ratio must lie between -1 and 0.5, got {nu}")
-    shape = (*(n + 1 for n in E.shape), 3)
+
+
+def _poisson(nu: ArrayLike, active: Bool) -> Float | float:
+    ratio = np.asarray(nu, dtype=np.float64)
+    if ratio.shape not in ((), active.shape):
+        raise InputError(
+            f"Poisson's ratio must be one number or one per brick, {active.shape}; "
+            f"got {ratio.shape}"
+        )
+    own = ratio[active] if ratio.ndim else ratio
+    if not ((own > -1.0) & (own < 0.5)).all():
+        raise InputError(
+            f"Poisson's ratio must lie between -1 and 0.5, got {own.min()} to {own.max()}"
+        )
+    return own if ratio.ndim else float(ratio)
+
+
+def _check_boundary(
+    active: Bool, fixed: Bool, values_mm: ArrayLike, force_N: ArrayLike | None
+) -> None:
+    shape = (*(n + 1 for n in active.shape), 3)
     if fixed.shape != shape or fixed.dtype != bool:
         raise InputError(f"fixed must be a bool array {shape}, got {fixed.dtype} {fixed.shape}")
     values = np.broadcast_to(np.asarray(values_mm, dtype=np.float64), shape)
-    force = np.zeros(shape) if force_N is None else np.asarray(force_N, dtype=np.float64)
+    wrong = "a prescribed displacement or a force is not a finite number"
+    if not np.isfinite(values[fixed]).all():
+        raise InputError(wrong)
+    if force_N is None:
+        return
+    force = np.asarray(force_N, dtype=np.float64)
     if force.shape != shape:
         raise InputError(f"the forces must have the shape {shape}, got {force.shape}")
-    if not (np.isfinite(values[fixed]).all() and np.isfinite(force).all()):
-        raise InputError("a prescribed displacement or a force is not a finite number")
-    stray = force.any(axis=-1) & (node_labels((E > 0).astype(np.int32)) == 0)
+    if not np.isfinite(force).all():
+        raise InputError(wrong)
+    stray = force.any(axis=-1) & (node_labels(active.astype(np.int32)) == 0)
     if stray.any():
         raise InputError(f"forces act on {stray.sum()} nodes that no element touches")
-    return E, h, values, force
-
-
-def _advice(active: Bool) -> str:
-    parts = hinges(active)
-    if parts:
-        return (
-            f"{parts} parts of the mesh hang on others by an edge or a corner only and may turn "
-            "like hinges: keep the face-connected part. Otherwise raise max_iterations or rtol"
-        )
-    return "Raise max_iterations or rtol, or look for a modulus that is out of proportion"
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def _advised(active: Bool) -> Iterator[None]:
+    """Add to the error of a solve that does not converge what may be done about it."""
+    try:
+        yield
+    except ConvergenceError as error:
+        advice = "Raise max_iterations or rtol, or look for a modulus that is out of proportion"
+        if parts := hinges(active):
+            advice = (
+                f"{parts} parts of the mesh hang on others by an edge or a corner only and may "
+                "turn like hinges: keep the face-connected part. Otherwise raise max_iterations "
+                "or rtol"
+            )
+        raise ConvergenceError(f"{error} {advice}") from error
+
+
+@contextmanager
+def torch_threads(number: int | None) -> Iterator[None]:
+    """Let torch use so many threads for a while; None leaves its number."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

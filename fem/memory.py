@@ -1,0 +1,53 @@
+"""Will a model fit? What the voxel engine needs, and what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from bonekit.errors import InputError
+
+# Measured peaks of `benchmarks/solver.py`, rounded up: the fields of a solve and its hierarchy go
+# with the nodes, the numbering and the projection with the elements.
+_PER_NODE = 700.0
+_PER_ELEMENT = 700.0
+
+
+def needed_bytes(n_nodes: int, n_elements: int) -> float:
+    """Estimate the memory of a linear solve, beside what the process holds already."""
+    return _PER_NODE * n_nodes + _PER_ELEMENT * n_elements
+
+
+def available_bytes(device: str) -> float | None:
+    """Memory that is free on a device; None where it cannot be known."""
+    if device.startswith("cuda"):
+        return float(torch.cuda.mem_get_info(device)[0])
+    info = Path("/proc/meminfo")
+    if device != "cpu" or not info.exists():
+        return None
+    for line in info.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024.0 * float(line.split()[1])
+    return None
+
+
+def check_memory(n_nodes: int, n_elements: int, spacing_mm: ArrayLike, device: str) -> None:
+    """Refuse a model that will not fit, before anything is spent on it.
+
+    Raises
+    ------
+    InputError
+        It says what is needed, what there is, and the edge of bricks that would fit.
+    """
+    needed, there = needed_bytes(n_nodes, n_elements), available_bytes(device)
+    if there is None or needed <= there:
+        return
+    edge = float(np.max(np.asarray(spacing_mm, dtype=np.float64)))
+    fits = np.ceil(100 * edge * (needed / there) ** (1 / 3)) / 100
+    raise InputError(
+        f"{n_elements:,} elements need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are "
+        f"available on {device}: bricks of {fits:.2f} mm instead of {edge:.2f} mm would fit"
+    )
