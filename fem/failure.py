@@ -15,7 +15,8 @@ from bonekit.fem.constitutive import MaterialLaw
 from bonekit.fem.model import Model
 from bonekit.fem.nonlinear import Control, Equilibrium, Point
 from bonekit.fem.operator import Lattice
-from bonekit.fem.path import Measure, Pace, Reason, Step, Walk, walk
+from bonekit.fem.path import walk
+from bonekit.fem.steps import Measure, Pace, Reason, Step, Walk
 from bonekit.fem.support import check_support
 from bonekit.fem.tangents import NonlinearBricks
 
@@ -41,7 +42,7 @@ class Failure:
     stiffness_N_mm : float
         Force over displacement of the first, elastic step.
     above : float
-        How far the peak may lie above the strength, relative; see `bonekit.fem.path.peak_bound`.
+        How far the peak may lie above the strength, relative; see `bonekit.fem.steps.peak_bound`.
     reason : str
         ``"peak"``: the force fell. ``"plateau"``: it rises no more. ``"end"``: the largest
         displacement was reached while it still rose: the strength is that of the displacement.

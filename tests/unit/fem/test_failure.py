@@ -14,9 +14,9 @@ from bonekit.fem.elastic_law import Elastic, TransverselyIsotropic
 from bonekit.fem.failure import Unfinished, failure_load
 from bonekit.fem.keyak_law import keyak_law
 from bonekit.fem.model import Constraint, Load, Model
-from bonekit.fem.path import Step, peak_bound
 from bonekit.fem.plastic_laws import drucker_prager, j2
 from bonekit.fem.solve import solve
+from bonekit.fem.steps import Step, peak_bound
 from bonekit.fem.strain_yield_law import strain_yield
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
