@@ -37,9 +37,9 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-# Peak memory by element, measured: benchmarks/results/conforming.json. Of one process, and what
-# each further one adds, which is dolfinx itself.
-BYTES_PER_UNKNOWN = {4: 2300, 8: 4200, 10: 3800}
+# Peak memory by element, rounded up from measurements at 525k (four nodes), 106k (ten) and 129k
+# unknowns (bricks), dolfinx 0.5.2, one process; and what each process takes for dolfinx itself.
+BYTES_PER_UNKNOWN = {4: 2900, 8: 2500, 10: 3300}
 BYTES_PER_PROCESS = 150e6
 
 
