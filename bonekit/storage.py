@@ -93,8 +93,9 @@ def load_mesh(path: Path) -> VoxelMesh:
 
 
 def save_solution(path: Path, solution: Solution) -> None:
-    """Write a solution as .npz."""
-    arrays: dict[str, Any] = {k: v for k, v in vars(solution).items() if k != "reaction_N"}
+    """Write a solution as .npz; of rigid caps, which no load case of a run has, only the forces."""
+    apart = ("reaction_N", "caps")
+    arrays: dict[str, Any] = {k: v for k, v in vars(solution).items() if k not in apart}
     arrays |= {f"reaction_N/{name}": force for name, force in solution.reaction_N.items()}
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)
@@ -107,4 +108,5 @@ def load_solution(path: Path) -> Solution:
         reactions = {
             k.removeprefix("reaction_N/"): v for k, v in file.items() if k.startswith("reaction_N/")
         }
+    plainly["history"] = tuple(plainly["history"].tolist())
     return Solution(**plainly, reaction_N=reactions)

@@ -98,13 +98,15 @@ def test_solution_comes_back_with_its_reactions(tmp_path: Path) -> None:
         force_balance=2e-10,
         energy_balance=3e-11,
         iterations=17,
+        history=(1.0, 1e-4, 1e-9),
     )
     save_solution(tmp_path / "solution.npz", made)
     again = load_solution(tmp_path / "solution.npz")
     assert again.reaction_N.keys() == made.reaction_N.keys()
     for name, force in made.reaction_N.items():
         assert_array_equal(again.reaction_N[name], force)
-    for name in vars(made).keys() - {"reaction_N"}:
+    assert again.history == made.history
+    for name in vars(made).keys() - {"reaction_N", "caps", "history"}:
         assert_array_equal(vars(again)[name], vars(made)[name], err_msg=name)
     assert isinstance(again.iterations, int)
 
