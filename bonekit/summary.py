@@ -217,6 +217,8 @@ def _material(finished: Finished) -> MaterialResult:
     problem = finished.problem
     elastic = problem.assigned.elastic
     laws = {part.law.name: part.law for part in problem.assigned.parts}
+    nu = problem.model.nu
+    assert isinstance(nu, float)  # so `set_up` has it
     others = [law for name, law in laws.items() if name != problem.tissue.law.name]
     return MaterialResult(
         law=_law(problem.tissue.law, finished),
@@ -227,7 +229,7 @@ def _material(finished: Finished) -> MaterialResult:
         ),
         mapping=elastic.mapping,
         cortex=dict(finished.cortex),
-        nu=problem.model.nu,
+        nu=nu,
         ash_density_g_cm3=_spread(finished.ash_density),
         E_MPa=_spread(problem.model.E_MPa),
         n_floor=elastic.n_floor,
