@@ -12,6 +12,7 @@ from typing import Any
 import mmgpy
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from bonekit.errors import InputError, MeshQualityError
 from bonekit.meshing.intersections import self_intersections
@@ -84,6 +85,8 @@ def remesh(
 ) -> tuple[Surface, Remeshed]:
     """Bring all triangles of a closed surface to an edge length; its volume stays.
 
+    Where walls are thinner than the edges and the new triangles would cross, edges are shorter.
+
     Parameters
     ----------
     surface : Surface
@@ -105,20 +108,24 @@ def remesh(
         If the result crosses itself, is not closed, or is further off than `limit_mm`.
     """
     _check_edge(surface, edge_mm)
-    return _made(surface, {"hsiz": edge_mm}, edge_mm / 2, edge_mm if limit_mm is None else limit_mm)
+    limit = edge_mm if limit_mm is None else limit_mm
+    return _made(surface, {"hsiz": edge_mm}, edge_mm / 2, limit, edge_mm=edge_mm)
 
 
 def decimate(surface: Surface, limit_mm: float) -> tuple[Surface, Remeshed]:
     """Make a closed surface of as few triangles as a distance from it allows.
+
+    Where these are no fewer, the surface comes back as it is.
 
     Parameters and errors are those of `remesh`.
     """
     if not (np.isfinite(limit_mm) and limit_mm > 0):
         raise InputError(f"limit_mm must be a positive number of mm, got {limit_mm}")
     size = float(np.ptp(surface.points_mm, axis=0).max())
+    edge = float(np.median(edge_lengths(surface.points_mm, surface.triangles)))
     # half of the distance: MMG keeps to it between its own surfaces, not to the old triangles
-    options = {"hmax": size / 4, "hmin": limit_mm / 4, "hgrad": GRADE}
-    return _made(surface, options, limit_mm / 2, limit_mm)
+    options = {"hmax": max(size / 4, edge), "hmin": 0.7 * edge, "hgrad": GRADE}
+    return _made(surface, options, limit_mm / 2, limit_mm, most=len(surface.triangles))
 
 
 def _check_edge(surface: Surface, edge_mm: float) -> None:
@@ -140,20 +147,32 @@ def _check_edge(surface: Surface, edge_mm: float) -> None:
 
 
 def _made(
-    surface: Surface, options: dict[str, Any], hausdorff_mm: float, limit_mm: float
+    surface: Surface,
+    options: dict[str, Any],
+    hausdorff_mm: float,
+    limit_mm: float,
+    edge_mm: float | None = None,
+    most: int | None = None,
 ) -> tuple[Surface, Remeshed]:
     """Remesh, closer and closer until the new surface is near enough and doesn't cross itself."""
     old = surface.points_mm, surface.triangles
+    size: Float | None = None  # at each node; without it the same everywhere
     for attempt in range(ATTEMPTS):
-        points, triangles = _mmg(*old, {"hausd": hausdorff_mm / 2**attempt} | options)
-        _check_closed(triangles)
-        points = _returned(points, triangles, *old)
-        points = inflated(points, triangles, volume(*old))
-        bad = self_intersections(points, triangles)
+        points, triangles = _mmg(*old, {"hausd": hausdorff_mm / 2**attempt} | options, size)
+        if most is not None and len(triangles) >= most:
+            logger.info("%d triangles are as few as %.2f mm allow", most, limit_mm)
+            return surface, _measured(surface, surface, 0.0, 0.0, limit_mm)
+        if not _is_closed(triangles):
+            continue
+        points, bad = _restored(points, triangles, *old)
         largest, mean = away(points, triangles, *old)
         if not len(bad) and largest <= limit_mm:
             break
         logger.info("%d crossings, %.2f mm off: remeshed closer", len(bad), largest)
+        if edge_mm and len(bad):
+            size = np.full(len(old[0]), edge_mm) if size is None else size
+            size = _finer(size, old[0], points[triangles[bad.ravel()]].mean(axis=1))
+    _check_closed(triangles)
     if len(bad):
         where = ", ".join(f"{x:.1f}" for x in points[triangles[bad[0, 0]]].mean(axis=0))
         raise MeshQualityError(
@@ -162,24 +181,55 @@ def _made(
         )
     region = surface.region[closest(points[triangles].mean(axis=1), *old)[1]]
     made = Surface(points, triangles, region, surface.names)
+    return made, _measured(surface, made, largest, mean, limit_mm)
+
+
+def _measured(
+    old: Surface, new: Surface, largest_mm: float, mean_mm: float, limit_mm: float
+) -> Remeshed:
+    points, triangles = new.points_mm, new.triangles
     length = np.percentile(edge_lengths(points, triangles), [5, 50, 95])
-    return made, Remeshed(
-        len(old[1]),
+    return Remeshed(
+        len(old.triangles),
         len(triangles),
         (float(length[0]), float(length[1]), float(length[2])),
-        volume(points, triangles) / volume(*old) - 1,
-        largest,
-        mean,
+        volume(points, triangles) / volume(old.points_mm, old.triangles) - 1,
+        largest_mm,
+        mean_mm,
         float(angles_deg(points, triangles).min()),
         limit_mm,
     )
 
 
-def _mmg(points: Float, triangles: Int, options: dict[str, Any]) -> tuple[Float, Int]:
+def _restored(
+    points: Float, triangles: Int, old_points: Float, old_triangles: Int
+) -> tuple[Float, Int]:
+    """Bring nodes back to the old surface and its volume, if that makes nothing cross."""
+    wanted = volume(old_points, old_triangles)
+    returned = _returned(points, triangles, old_points, old_triangles)
+    for tried in (inflated(returned, triangles, wanted), inflated(points, triangles, wanted)):
+        bad = self_intersections(tried, triangles)
+        if not len(bad):
+            break
+    return tried, bad
+
+
+def _finer(size: Float, points: Float, places: Float) -> Float:
+    """Halve the edge length about places where walls are thinner than it."""
+    near = cKDTree(places).query(points)[0] < 4 * size.max()
+    return np.where(near, size / 2, size)
+
+
+def _mmg(
+    points: Float, triangles: Int, options: dict[str, Any], size: Float | None = None
+) -> tuple[Float, Int]:
     mesh = mmgpy.MmgMeshS()
     mesh.set_mesh_size(vertices=len(points), triangles=len(triangles))
     mesh.set_vertices(points)
     mesh.set_triangles(triangles.astype(np.int32))
+    if size is not None:
+        mesh.set_field("metric", size.reshape(-1, 1))
+        options = {"hmin": size.min() / 2, "hmax": 1.3 * size.max(), "hausd": options["hausd"]}
     try:
         mesh.remesh(**(options | {"angle": 0, "verbose": -1}))  # bones have no ridges to keep
     except RuntimeError as error:
@@ -211,6 +261,10 @@ def _returned(points: Float, triangles: Int, old_points: Float, old_triangles: I
             return tried
         moved[triangles[bad]] = False
     return points
+
+
+def _is_closed(triangles: Int) -> bool:
+    return bool((faces_per_edge(triangles)[2] == 2).all())
 
 
 def _check_closed(triangles: Int) -> None:
