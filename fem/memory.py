@@ -12,7 +12,7 @@ from bonekit.errors import InputError
 
 # Measured peaks of `benchmarks/solver.py`, rounded up: the fields of a solve and its hierarchy go
 # with the nodes, the numbering and the projection with the elements.
-_PER_NODE = 700.0
+_PER_NODE = 900.0
 _PER_ELEMENT = 700.0
 
 

@@ -1,4 +1,4 @@
-"""Supports, caps, pressures, Poisson's ratios and load cases of the voxel engine, in closed form."""
+"""Supports, caps, pressures, Poisson ratios and load cases of the voxel engine, in closed form."""
 
 import numpy as np
 import pytest
