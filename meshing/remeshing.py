@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from bonekit.errors import InputError, MeshQualityError
-from bonekit.meshing.intersections import self_intersections
+from bonekit.meshing.intersections import self_intersections, thin_walls
+from bonekit.meshing.repair import WALL_MM
 from bonekit.meshing.surface import Surface
 from bonekit.meshing.triangles import (
     angles_deg,
@@ -105,7 +106,7 @@ def remesh(
     InputError
         If the edge length is not positive, or makes too many triangles or hardly any.
     MeshQualityError
-        If the result crosses itself, is not closed, or is further off than `limit_mm`.
+        If the result crosses or touches itself, is not closed, or is further off than `limit_mm`.
     """
     _check_edge(surface, edge_mm)
     limit = edge_mm if limit_mm is None else limit_mm
@@ -176,8 +177,8 @@ def _made(
     if len(bad):
         where = ", ".join(f"{x:.1f}" for x in points[triangles[bad[0, 0]]].mean(axis=0))
         raise MeshQualityError(
-            f"the new surface crosses itself at {len(bad)} pairs of triangles, first near "
-            f"({where}) mm: take a shorter edge length there is room for"
+            f"the new surface crosses or touches itself at {len(bad)} pairs of triangles, first "
+            f"near ({where}) mm: take a shorter edge length there is room for"
         )
     region = surface.region[closest(points[triangles].mean(axis=1), *old)[1]]
     made = Surface(points, triangles, region, surface.names)
@@ -204,11 +205,12 @@ def _measured(
 def _restored(
     points: Float, triangles: Int, old_points: Float, old_triangles: Int
 ) -> tuple[Float, Int]:
-    """Bring nodes back to the old surface and its volume, if that makes nothing cross."""
+    """Bring nodes back to the old surface and its volume, if that makes nothing cross or touch."""
     wanted = volume(old_points, old_triangles)
     returned = _returned(points, triangles, old_points, old_triangles)
     for tried in (inflated(returned, triangles, wanted), inflated(points, triangles, wanted)):
-        bad = self_intersections(tried, triangles)
+        thin = thin_walls(tried, triangles, WALL_MM)
+        bad = np.concatenate([self_intersections(tried, triangles), np.stack([thin, thin], axis=1)])
         if not len(bad):
             break
     return tried, bad
