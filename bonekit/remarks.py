@@ -66,16 +66,15 @@ def _other_scanner(finished: Finished) -> Iterator[Remark]:
             severity="warning",
             code="kvp-differs",
             message=f"the calibration was measured at {line.kVp:g} kVp and the scan at "
-            f"{scan['kVp']:g} kVp: HU of bone change by some 5 % for 20 kVp, and the failure load "
-            "by more (Ataei et al. 2022)",
+            f"{scan['kVp']:g} kVp: where another kVp changed the density by 10 %, the failure load "
+            "changed by 14 % (Ataei et al. 2022)",
         )
     if line.kernel and scan.get("kernel") and line.kernel != scan["kernel"]:
         yield Remark(
             severity="warning",
             code="kernel-differs",
             message=f"the calibration was measured with kernel {line.kernel} and the scan made "
-            f"with {scan['kernel']}: kernels move the density of thin cortex by up to 20 % "
-            "(Benca et al. 2020)",
+            f"with {scan['kernel']}: kernels change results by up to 20 % (Benca et al. 2020)",
         )
 
 

@@ -23,7 +23,7 @@ from bonekit.meshing.conserve import bone_image
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.segmentation.base import Segmentation
 
-# The law that most studies of metastases took at each site (Keyak et al. 2005, Costa et al. 2019).
+# Laws that were measured on the bone they are for; the choice among those is bonekit's.
 STANDARD_LAWS = {"femur": LAWS["keyak_2005"], "vertebra": LAWS["morgan_2003_vertebra"]}
 
 

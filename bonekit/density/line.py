@@ -120,7 +120,8 @@ DEFAULT = Calibration(
     slope=1.0 / 1307.0,
     intercept=0.0,
     kind=DensityKind.HA,
-    source="default line: hydroxyapatite in water at 70 keV (xraydb), not measured for this scan",
+    source="default line: hydroxyapatite in water at 70 keV (xraydb), not measured for this scan; "
+    "its errors are assumed",
     calibrated=False,
     covariance=(((0.1 / 1307.0) ** 2, 0.0), (0.0, 0.01**2)),
 )

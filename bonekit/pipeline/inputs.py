@@ -32,7 +32,7 @@ def _parts(role: str, path: Path) -> list[Path]:
     one_slice = role == "scan" and path.is_file() and not suffix_of(path)
     if suffix_of(path) in (".mhd", ".nhdr") or (one_slice and path.suffix.lower() != ".zip"):
         return [p for p in path.parent.iterdir() if p.is_file()]  # the voxels lie beside it
-    if role == "labels" and suffix_of(path):
+    if role in ("labels", "tissues") and suffix_of(path):  # names decide too
         tables = (sidecar(path), path.with_name("dataset.json"))
         return [path, *(p for p in tables if p.is_file())]
     return [path]

@@ -389,6 +389,30 @@ def test_law_of_the_user(done: Path, patient: Patient, tmp_path: Path) -> None:
 
 
 @unseen
+def test_a_lesion_and_a_region_get_what_the_case_says(
+    folder: Path, patient: Patient, tmp_path: Path
+) -> None:
+    text = patient.case.read_text()
+    text += "\nmaterial: {regions: {cortex: keller_1994}, lesions: {each: {1: "
+    text += "{treatment: modulus, E_MPa: 500}}}}\n"
+    (tmp_path / "case.yaml").write_text(text)
+    result = solve_again(folder, tmp_path / "case.yaml")
+    found = {part.region: (part.law, part.treatment) for part in result.material.tissues}
+    (lesion,) = result.lesions
+    assert found == {
+        "cortex": ("keller_1994", "density"),
+        "trabecular": ("keyak_2005", "density"),
+        f"lesion 1 ({lesion.kind})": ("fixed_500_MPa", "fixed"),
+    }
+    assert sum(part.n_elements for part in result.material.tissues) == result.mesh.n_elements
+    _, cells, _ = read_mesh(folder / "mesh.vtu")
+    count = next(p.n_elements for p in result.material.tissues if p.treatment == "fixed")
+    assert np.count_nonzero(cells["E_MPa"] == 500.0) == count > 0
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "fixed 500 MPa" in report
+
+
+@unseen
 def test_solve_again_keeps_what_was_said_of_the_scan(done: Path, tmp_path: Path) -> None:
     before = json.loads((done / "case.json").read_text())["case"]
     (tmp_path / "case.yaml").write_text("bone: femur_left\nmesh: {edge_mm: 4}\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bonekit.case import Case, parse_case
 from bonekit.density import CONVERSIONS, Calibration, DensityKind, sigma_points
@@ -97,6 +98,25 @@ def test_a_run_calibrates_on_the_patients_tissues(
     assert error.low_N < result.strength_N < error.high_N
     # a slope known to 5.5 % and a law of the power 1.86
     assert 0.05 < error.standard_error_N / result.strength_N < 0.15
+
+
+def test_tissues_are_read_where_a_mask_has_them(
+    case: Callable[..., Case], scan: Path, phantom: Phantom, tmp_path: Path
+) -> None:
+    ct = phantom.ct.array
+    muscle = ndimage.binary_erosion((ct > 20) & (ct < 90), iterations=2)
+    labels = LabelMap(np.where(muscle, 7, 0).astype("u1"), phantom.ct.grid, {7: "muscle"})
+    write(labels, tmp_path / "tissues.nii.gz")
+    internal = {"method": "internal", "masks": str(tmp_path / "tissues.nii.gz")}
+    result = run(scan / "dicom", tmp_path / "run", case=case(calibration=internal))
+    sample = next(s for s in result.calibration.samples if s.name == "muscle")
+    assert sample.mean_HU == pytest.approx(np.median(ct[muscle]), abs=0.5)
+    assert {i.role for i in result.inputs} == {"scan", "labels", "tissues"}
+    assert str(tmp_path) not in (tmp_path / "run" / "case.json").read_text()
+    wrong = LabelMap(labels.array, labels.grid, {7: "liver"})
+    write(wrong, tmp_path / "tissues.nii.gz")
+    with pytest.raises(InputError, match="a mask for 'liver'; allowed: air, adipose, muscle"):
+        run(scan / "dicom", tmp_path / "run", case=case(calibration=internal))
 
 
 def test_the_error_bar_rests_on_runs_with_other_lines(
