@@ -1,17 +1,22 @@
-"""From the entries of a case to what the library takes: lines and laws."""
+"""From the entries of a case to what the library takes: lines, laws and loadings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bonekit.case import Case
 from bonekit.case.calibration import LineSettings
+from bonekit.case.loads import LoadSettings, StanceSettings
 from bonekit.case.material import LawSettings, TreatmentSettings
 from bonekit.density import Calibration, DensityKind
 from bonekit.errors import CalibrationError, InputError
 from bonekit.fem.catalogue import LAWS
+from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.laws import Law, Power, fixed_modulus
-from bonekit.fem.simulation import standard_law
+from bonekit.fem.loadcases import Loading
+from bonekit.fem.simulation import standard_law, standard_loading
+from bonekit.fem.stance import CONVENTIONS, SingleLegStance
 from bonekit.fem.tissue import VOID, LesionPolicy, Tissue, Treatment
 from bonekit.lesions import LesionKind
 
@@ -71,6 +76,23 @@ def tissue_of(case: Case, bone: str) -> Tissue:
     regions: dict[str, Law] = {region: _named(laws, name) for region, name in given.regions.items()}
     law = standard_law(bone) if given.law is None else _named(laws, given.law)
     return Tissue(law, regions, policy)
+
+
+def loading_of(given: LoadSettings | None, bone: str) -> Loading:
+    """Return how a bone is loaded.
+
+    Raises
+    ------
+    InputError
+        If the numbers don't go together.
+    """
+    if given is None:
+        return standard_loading(bone)
+    if isinstance(given, StanceSettings):
+        base = CONVENTIONS[given.convention] if given.convention else SingleLegStance()
+        stated = given.model_fields_set - {"case", "convention"}
+        return replace(base, **{name: getattr(given, name) for name in stated})
+    return EndplateCompression(**given.model_dump(exclude={"case"}))
 
 
 def _treatment(given: TreatmentSettings, laws: Mapping[str, Law]) -> Treatment:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityImage, DensityKind
 from bonekit.fem.catalogue import LAWS
 from bonekit.fem.cg import Progress
+from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.laws import Law
-from bonekit.fem.loadcases import LoadCase, endplate_compression, single_leg_stance
+from bonekit.fem.loadcases import LoadCase, Loading
 from bonekit.fem.mapping import Mapping
 from bonekit.fem.model import Model, Solution
 from bonekit.fem.solve import solve
+from bonekit.fem.stance import SingleLegStance
 from bonekit.fem.strength import Strength, stiffness_at_strain, strain_limit
 from bonekit.fem.tissue import Assigned, Tissue, assign, of_image, partition
 from bonekit.image.volume import Grid
@@ -25,6 +26,10 @@ from bonekit.segmentation.base import Segmentation
 
 # Laws that were measured on the bone they are for; the choice among those is bonekit's.
 STANDARD_LAWS = {"femur": LAWS["keyak_2005"], "vertebra": LAWS["morgan_2003_vertebra"]}
+STANDARD_LOADINGS: dict[str, Loading] = {
+    "femur": SingleLegStance(),
+    "vertebra": EndplateCompression(),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,29 +48,24 @@ def set_up(
     ash: DensityImage,
     segmentation: Segmentation,
     *,
+    loading: Loading | None = None,
     tissue: Tissue | None = None,
     mapping: Mapping = "modulus",
     lesions: Sequence[Lesion] | None = None,
     nu: float = 0.3,
     field: Grid | None = None,
-    adduction_deg: float = 8.0,
-    cap_deg: float = 40.0,
-    fixed_mm: float = 10.0,
-    strain: float = 0.0068,
-    cap_mm: float = 3.0,
 ) -> Problem:
-    """Give a bone its moduli and its standard load.
-
-    A femur gets `single_leg_stance`, a vertebra `endplate_compression`; the last five parameters
-    are theirs.
+    """Give a bone its moduli and its load.
 
     Parameters
     ----------
     mesh : VoxelMesh
-        Of `bone_mesh`.
+        Of `bone_mesh`, along the axes of the loading.
     ash : DensityImage
         Ash density.
     segmentation : Segmentation
+    loading : Loading, optional
+        By default `standard_loading`.
     tissue : Tissue, optional
         Laws of the regions, and what lesions are made of; by default `standard_law` everywhere.
     mapping : {"modulus", "density", "centroid", "nodal"}
@@ -91,25 +91,20 @@ def set_up(
     parts = partition(tissue, mesh.element_region, mesh.names, known, number)
     bone = bone_image(ash, bone_of(segmentation), mesh)
     assigned = assign(parts, of_image(bone, mesh, mapping))
-    anatomy = segmentation.anatomy
-    if isinstance(anatomy, FemurAnatomy):
-        load = single_leg_stance(
-            mesh,
-            anatomy,
-            field or labels.grid,
-            adduction_deg=adduction_deg,
-            cap_deg=cap_deg,
-            fixed_mm=fixed_mm,
-        )
-    else:
-        load = endplate_compression(mesh, anatomy, strain=strain, cap_mm=cap_mm)
-    model = Model(mesh, assigned.elastic.E_MPa, nu, load.constraints, load.loads)
+    loading = loading or standard_loading(segmentation.bone)
+    load = loading.on(mesh, segmentation.anatomy, field or labels.grid)
+    model = load.model(mesh, assigned.elastic.E_MPa, nu)
     return Problem(model, load, tissue, assigned, known)
 
 
 def standard_law(bone: str) -> Law:
     """Return the density-modulus law of a bone, such as ``femur_left``, unless another is asked."""
     return STANDARD_LAWS[bone.partition("_")[0]]
+
+
+def standard_loading(bone: str) -> Loading:
+    """Return the loading of a bone unless another is asked: stance, or compression."""
+    return STANDARD_LOADINGS[bone.partition("_")[0]]
 
 
 def solve_problem(
@@ -135,6 +130,7 @@ def solve_problem(
 
 def judge(problem: Problem, solution: Solution) -> Strength:
     """Estimate the strength by the criterion that belongs to the load case."""
-    if problem.load.loads:
-        return strain_limit(problem.model, solution, problem.load)
-    return stiffness_at_strain(solution, problem.load, problem.load.parameters["height_mm"])
+    if problem.load.name == EndplateCompression.name:
+        height_mm = float(problem.load.parameters["height_mm"])
+        return stiffness_at_strain(problem.model, solution, problem.load, height_mm)
+    return strain_limit(problem.model, solution, problem.load)

@@ -12,7 +12,8 @@ from scipy.spatial import cKDTree
 from bonekit.errors import InputError
 from bonekit.fem.fields import principal_strains
 from bonekit.fem.loadcases import LoadCase
-from bonekit.fem.model import Constraint, Load, Model, Solution
+from bonekit.fem.model import Model, NodeSet, Solution
+from bonekit.fem.response import response
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -85,7 +86,6 @@ def strain_limit(
     model : Model
     solution : Solution
     load : LoadCase
-        With one load.
     fraction : float
         Of the volume of bone, 0 < fraction < 1.
     away_mm : float
@@ -101,20 +101,15 @@ def strain_limit(
             f"only {np.count_nonzero(judged)} elements lie more than {away_mm} mm from loaded and "
             "held nodes: the bone in view is too short to judge"
         )
-    acting = load.loads[0]
-    force = acting.force_N.sum(axis=0)
-    applied = float(np.linalg.norm(force))
+    answer = response(model.mesh, solution, load)
     used = utilisation(solution.strain)
     highest = float(np.quantile(used[judged], 1.0 - fraction))
-    strength = applied / highest
-    weight = np.linalg.norm(acting.force_N, axis=1)
-    moved = solution.displacement_mm[acting.nodes] @ (force / applied)
-    stiffness = applied / float(np.average(moved, weights=weight))
+    strength = answer.applied / highest
     return Strength(
         strength,
-        stiffness,
-        applied,
-        used * strength / applied,
+        answer.stiffness,
+        answer.applied,
+        used * strength / answer.applied,
         "strain_limit",
         f"Load at which {100 * fraction:g} % of the bone's volume exceeds a principal strain of "
         f"{100 * TENSION_LIMIT:g} % (tension) or {100 * COMPRESSION_LIMIT:g} % (compression), "
@@ -132,7 +127,12 @@ def strain_limit(
 
 def _away(model: Model, distance_mm: float) -> Mask:
     """Elements whose centre is further than a distance from every loaded or held node."""
-    parts: tuple[Constraint | Load, ...] = (*model.constraints, *model.loads)
+    parts: tuple[NodeSet, ...] = (
+        *model.constraints,
+        *model.loads,
+        *model.supports,
+        *model.caps,
+    )
     nodes = np.concatenate([part.nodes for part in parts])
     near, _ = cKDTree(model.mesh.nodes_mm[nodes]).query(
         model.mesh.centres_mm, distance_upper_bound=distance_mm
@@ -140,7 +140,9 @@ def _away(model: Model, distance_mm: float) -> Mask:
     return np.asarray(np.isinf(near))
 
 
-def stiffness_at_strain(solution: Solution, load: LoadCase, height_mm: float) -> Strength:
+def stiffness_at_strain(
+    model: Model, solution: Solution, load: LoadCase, height_mm: float
+) -> Strength:
     """Strength of a vertebral body from its stiffness: ``F = 0.0068 K H``.
 
     Crawford, Cann and Keaveny (Bone 2003) found strength to follow the linear stiffness K: the
@@ -148,19 +150,19 @@ def stiffness_at_strain(solution: Solution, load: LoadCase, height_mm: float) ->
 
     Parameters
     ----------
+    model : Model
     solution : Solution
     load : LoadCase
-        Of `endplate_compression`.
+        Of `bonekit.fem.compression.EndplateCompression`.
     height_mm : float
     """
-    applied = float(abs(solution.reaction_N[load.support][2]))
-    stiffness = applied / (load.parameters["strain"] * height_mm)
-    strength = 0.0068 * stiffness * height_mm
+    answer = response(model.mesh, solution, load)
+    strength = 0.0068 * answer.stiffness * height_mm
     return Strength(
         strength,
-        stiffness,
-        applied,
-        utilisation(solution.strain) * strength / applied,
+        answer.stiffness,
+        answer.applied,
+        utilisation(solution.strain) * strength / answer.applied,
         "stiffness_at_strain",
         "F = 0.0068 K H: the force at 0.68 % shortening of the vertebral body, linear analysis.",
         "Crawford et al., Bone 2003; Kopperdahl et al. 2002",

@@ -19,15 +19,20 @@ from bonekit.segmentation.base import BONE_REGIONS, Segmentation
 Float = NDArray[np.float64]
 
 
-def bone_mesh(segmentation: Segmentation, edge_mm: float = 1.5) -> VoxelMesh:
-    """Fill a bone with cubes along its anatomical axes (left, posterior, superior).
+def bone_mesh(
+    segmentation: Segmentation, edge_mm: float = 1.5, axes: Float | None = None
+) -> VoxelMesh:
+    """Fill a bone with cubes along its anatomical axes (left, posterior, superior), or others.
 
-    A femur is cut square to its shaft at the lowest complete cross-section.
+    A femur ends at the lowest complete cross-section: a flat cut along its own axes, in steps
+    along others.
 
     Parameters
     ----------
     segmentation : Segmentation
     edge_mm : float
+    axes : ndarray, (3, 3), optional
+        World unit vectors as columns, such as those of `bonekit.fem.loadcases.Loading.axes`.
 
     Raises
     ------
@@ -35,11 +40,12 @@ def bone_mesh(segmentation: Segmentation, edge_mm: float = 1.5) -> VoxelMesh:
         If the edge length does not suit the bone.
     """
     anatomy = segmentation.anatomy
+    axes = anatomy.frame if axes is None else axes
     if not isinstance(anatomy, FemurAnatomy):
-        return voxel_mesh(segmentation.labels, edge_mm, anatomy.frame)
+        return voxel_mesh(segmentation.labels, edge_mm, axes)
     # faces of the cubes lie in the cut: no bone is lost or gained there
     cut = anatomy.shaft_point_mm + anatomy.distal_mm * anatomy.shaft_axis
-    mesh = voxel_mesh(segmentation.labels, edge_mm, anatomy.frame, corner_mm=cut)
+    mesh = voxel_mesh(segmentation.labels, edge_mm, axes, corner_mm=cut)
     below = anatomy.height_mm(mesh.centres_mm) < anatomy.distal_mm
     region = mesh.region.copy()
     region[tuple(mesh.element_ijk[below].T)] = 0

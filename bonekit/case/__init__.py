@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from bonekit.case.calibration import CalibrationSettings
-from bonekit.case.loads import CompressionSettings, StanceSettings
+from bonekit.case.loads import LoadSettings
 from bonekit.case.material import MaterialSettings
 from bonekit.case.part import Part
 from bonekit.errors import InputError
@@ -86,8 +86,10 @@ class Case(Part):
     )
     mesh: MeshSettings = MeshSettings()
     material: MaterialSettings = MaterialSettings()
-    stance: StanceSettings = StanceSettings()
-    compression: CompressionSettings = CompressionSettings()
+    load: LoadSettings | None = Field(
+        default=None,
+        description="By default single-leg stance of a femur, compression of a vertebra.",
+    )
     solver: SolverSettings = SolverSettings()
     uncertainty: UncertaintySettings = UncertaintySettings()
 

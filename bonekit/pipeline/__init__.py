@@ -33,7 +33,7 @@ from bonekit.pipeline.stages import (
     solve_stage,
     uncertainty_stage,
 )
-from bonekit.resolve import line_of, tissue_of
+from bonekit.resolve import line_of, loading_of, tissue_of
 from bonekit.result import Result
 from bonekit.runfolder import RunFolder, write_json
 from bonekit.segmentation.baseline import check_name
@@ -165,6 +165,7 @@ def _check(case: Case) -> None:
     """Refuse settings that can't be right, before anything is read or written."""
     check_name(case.bone)
     tissue_of(case, case.bone or "femur")
+    loading_of(case.load, case.bone or "femur")
     name = case.material.conversion
     if name is not None and name not in CONVERSIONS:
         raise InputError(f"conversion {name!r} is unknown; known: {', '.join(CONVERSIONS)}")

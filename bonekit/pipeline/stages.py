@@ -36,7 +36,7 @@ from bonekit.pipeline.calibrating import calibrate_scan, line_from, line_record,
 from bonekit.pipeline.cortex import cortex_of
 from bonekit.pipeline.progress import Progress
 from bonekit.report import write_report
-from bonekit.resolve import tissue_of
+from bonekit.resolve import loading_of, tissue_of
 from bonekit.result import Result
 from bonekit.runfolder import RunFolder, measured, write_json
 from bonekit.segmentation.base import Segmentation
@@ -177,7 +177,7 @@ def solve_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
             folder.path / "solution.npz", solve_problem(problem, **settings, progress=tell)
         )
 
-    inputs = {name: entry(getattr(case, name)) for name in ("material", "stance", "compression")}
+    inputs = {name: entry(getattr(case, name)) for name in ("material", "load")}
     inputs["solver"] = case.solver.model_dump(exclude={"threads"})
     folder.stage("solve", inputs, work)
 
@@ -276,8 +276,7 @@ def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None =
         lesions=lesions,
         nu=case.material.nu,
         field=field,
-        **case.stance.model_dump(exclude={"case"}),
-        **case.compression.model_dump(exclude={"case"}),
+        loading=loading_of(case.load, segmentation.bone),
     )
 
 

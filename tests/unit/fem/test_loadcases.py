@@ -7,12 +7,10 @@ from scipy.spatial.transform import Rotation
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
-from bonekit.fem.loadcases import (
-    LoadCase,
-    endplate_compression,
-    single_leg_stance,
-    surface_nodes,
-)
+from bonekit.fem.compression import EndplateCompression
+from bonekit.fem.loadcases import LoadCase
+from bonekit.fem.patches import surface_nodes
+from bonekit.fem.stance import SingleLegStance
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
 
@@ -46,7 +44,7 @@ def femur_mesh(anatomy: FemurAnatomy, edge_mm: float = 2.0) -> VoxelMesh:
 def stance(side: str = "right", field: Grid = FIELD, **options: float) -> tuple:
     anatomy = femur(side)
     mesh = femur_mesh(anatomy)
-    return anatomy, mesh, single_leg_stance(mesh, anatomy, field, **options)
+    return anatomy, mesh, SingleLegStance(**options).on(mesh, anatomy, field)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -100,7 +98,7 @@ def test_a_cap_that_is_not_in_view_is_refused() -> None:
     cut = VoxelMesh(mesh.region * (height < 12.0).astype(np.uint8), mesh.grid, mesh.names)
     field = Grid.of((200, 200, 213), 1.0, CENTRE + TURN @ np.array([-100, -100, -200.0]), TURN)
     with pytest.raises(InputError, match=r"only 0\.\d of 8\.5 cm2 of the femoral head"):
-        single_leg_stance(cut, femur("right"), field)
+        SingleLegStance().on(cut, femur("right"), field)
 
 
 def test_nodes_of_a_cut_surface_carry_nothing() -> None:
@@ -111,7 +109,7 @@ def test_nodes_of_a_cut_surface_carry_nothing() -> None:
     cut = VoxelMesh(mesh.region * (medial < 4.0).astype(np.uint8), mesh.grid, mesh.names)
     axes = np.column_stack([anatomy.medial, np.cross(TURN[:, 2], anatomy.medial), TURN[:, 2]])
     field = Grid.of((205, 200, 400), 1.0, CENTRE + axes @ np.array([-200, -100, -200.0]), axes)
-    load = single_leg_stance(cut, anatomy, field)
+    load = SingleLegStance().on(cut, anatomy, field)
     away = (cut.nodes_mm[load.loads[0].nodes] - CENTRE) @ anatomy.medial
     assert away.max() < 4.0
     total = mesh.grid.direction @ load.loads[0].force_N.sum(axis=0)
@@ -153,7 +151,7 @@ def vertebra_mesh() -> VoxelMesh:
 @pytest.fixture(scope="module")
 def compression() -> tuple[VoxelMesh, LoadCase]:
     mesh = vertebra_mesh()
-    return mesh, endplate_compression(mesh, vertebra_anatomy())
+    return mesh, EndplateCompression().on(mesh, vertebra_anatomy(), FIELD)
 
 
 def local(mesh: VoxelMesh, nodes: np.ndarray) -> np.ndarray:
@@ -173,7 +171,7 @@ def test_the_upper_endplate_is_moved_down_and_free_to_slide(compression) -> None
     assert load.support == "superior_endplate"
     assert load.loads == ()
     np.testing.assert_allclose(load.direction, -TURN[:, 2], atol=1e-12)
-    half = endplate_compression(mesh, vertebra_anatomy(), strain=0.0034)
+    half = EndplateCompression(strain=0.0034).on(mesh, vertebra_anatomy(), FIELD)
     assert half.constraints[1].displacement_mm == pytest.approx(-0.0034 * HEIGHT_MM)
 
 
@@ -192,7 +190,7 @@ def test_the_endplates_are_the_ends_of_the_body(compression) -> None:
 
 def test_a_small_cap_leaves_the_bowl_free(compression) -> None:
     mesh, _ = compression
-    load = endplate_compression(mesh, vertebra_anatomy(), cap_mm=1.0)
+    load = EndplateCompression(cap_mm=1.0).on(mesh, vertebra_anatomy(), FIELD)
     assert load.parameters["cap_mm"] == 1.0
     np.testing.assert_allclose(local(mesh, load.constraints[1].nodes)[:, 2], HEIGHT_MM / 2)
 
@@ -200,4 +198,4 @@ def test_a_small_cap_leaves_the_bowl_free(compression) -> None:
 def test_an_endplate_that_is_not_on_the_mesh_is_refused(compression) -> None:
     mesh, _ = compression
     with pytest.raises(InputError, match=r"of the superior endplate were found"):
-        endplate_compression(mesh, vertebra_anatomy(lift_mm=8.0))
+        EndplateCompression().on(mesh, vertebra_anatomy(lift_mm=8.0), FIELD)

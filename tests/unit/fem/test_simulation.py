@@ -8,7 +8,9 @@ from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.density import DensityImage, DensityKind
 from bonekit.errors import ConvergenceError, InputError
 from bonekit.fem.catalogue import LAWS
+from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
+from bonekit.fem.stance import SingleLegStance
 from bonekit.fem.tissue import VOID, LesionPolicy, Tissue
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.voxel import VoxelMesh
@@ -61,7 +63,7 @@ def of_ash(ash: float, **options) -> Problem:
 
 
 def test_a_femur_is_set_up_for_a_stance() -> None:
-    problem = of_ash(0.4, adduction_deg=12.0)
+    problem = of_ash(0.4, loading=SingleLegStance(adduction_deg=12.0))
     assert problem.load.name == "single_leg_stance"
     assert problem.load.parameters["adduction_deg"] == 12.0
     assert problem.tissue.law.name == "keyak_2005"
@@ -80,7 +82,13 @@ def test_options_reach_the_model() -> None:
     ash[tuple(low.T)], ash[tuple(high.T)] = 0.001, 2.0
     tissue = Tissue(LAWS["keller_1994"])
     problem = set_up(
-        mesh, image(ash), bone, tissue=tissue, mapping="centroid", nu=0.35, fixed_mm=20.0
+        mesh,
+        image(ash),
+        bone,
+        tissue=tissue,
+        mapping="centroid",
+        nu=0.35,
+        loading=SingleLegStance(fixed_mm=20.0),
     )
     assert problem.model.nu == 0.35
     elastic = problem.assigned.elastic
@@ -141,7 +149,7 @@ def test_a_femur_bears_in_proportion_to_its_modulus(standard: Problem) -> None:
 
 def test_a_vertebra_is_pressed_between_its_endplates() -> None:
     bone, mesh = vertebra()
-    problem = set_up(mesh, image(0.2), bone, nu=0.0, strain=0.002)
+    problem = set_up(mesh, image(0.2), bone, nu=0.0, loading=EndplateCompression(strain=0.002))
     assert problem.load.name == "endplate_compression"
     assert problem.load.parameters["strain"] == 0.002
     strength = judge(problem, solve_problem(problem, rtol=1e-10))

@@ -38,10 +38,9 @@ def smooth(mesh: VoxelMesh) -> tuple[Constraint, ...]:
     )
 
 
-def case(constraints, loads=(), support="distal_shaft", **parameters: float) -> LoadCase:
-    return LoadCase(
-        "bar", "", "", constraints, loads, parameters, support, np.array([0.0, 0.0, -1.0])
-    )
+def case(constraints, loads=(), acting="femoral_head", up=-1.0, **parameters: float) -> LoadCase:
+    along = np.array([0.0, 0.0, up])
+    return LoadCase("bar", "", "", parameters, acting, "distal_shaft", along, constraints, loads)
 
 
 def pulled(force_N: float, E_MPa: float = E_MPA) -> tuple[Model, Solution, LoadCase]:
@@ -52,7 +51,7 @@ def pulled(force_N: float, E_MPa: float = E_MPA) -> tuple[Model, Solution, LoadC
     weight = np.where((ij == 0) | (ij == last), 0.5, 1.0).prod(axis=1)
     force = np.zeros((len(top), 3))
     force[:, 2] = force_N * weight / weight.sum()
-    load = case(smooth(mesh), (Load("femoral_head", top, force),))
+    load = case(smooth(mesh), (Load("femoral_head", top, force),), up=np.sign(force_N))
     model = Model(mesh, np.full(mesh.n_elements, E_MPa), NU, load.constraints, load.loads)
     return model, solve(model, rtol=1e-12), load
 
@@ -135,10 +134,10 @@ def test_a_pressed_column_fails_at_its_stiffness_times_the_strain(strain: float)
     top = at(mesh, mesh.region.shape[2])
     plate = Constraint("superior_endplate", top, (2,), -strain * LENGTH_MM)
     load = case(
-        (*smooth(mesh), plate), support="superior_endplate", strain=strain, height_mm=LENGTH_MM
+        (*smooth(mesh), plate), acting="superior_endplate", strain=strain, height_mm=LENGTH_MM
     )
     model = Model(mesh, np.full(mesh.n_elements, E_MPA), NU, load.constraints)
-    made = stiffness_at_strain(solve(model, rtol=1e-12), load, LENGTH_MM)
+    made = stiffness_at_strain(model, solve(model, rtol=1e-12), load, LENGTH_MM)
     assert made.stiffness_N_mm == pytest.approx(E_MPA * AREA_MM2 / LENGTH_MM, rel=1e-8)
     assert made.strength_N == pytest.approx(0.0068 * E_MPA * AREA_MM2, rel=1e-8)
     assert made.applied_N == pytest.approx(strain * E_MPA * AREA_MM2, rel=1e-8)

@@ -1,0 +1,113 @@
+"""Patches of a voxel mesh by anatomy: where load cases press, pull and hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.vertebra import VertebraAnatomy, body_region
+from bonekit.errors import InputError
+from bonekit.image.volume import Grid
+from bonekit.meshing.voxel import VoxelMesh
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+ENDPLATE_MM2 = 300.0  # less of an endplate is not one; an adult's has 800 to 2000
+
+
+def surface_nodes(mesh: VoxelMesh) -> Int:
+    """Nodes on the outside of the mesh, (n,): those with fewer than eight elements."""
+    count = np.bincount(mesh.elements.ravel(), minlength=mesh.n_nodes)
+    return np.flatnonzero(count < 8)
+
+
+def head_patch(
+    mesh: VoxelMesh, anatomy: FemurAnatomy, field: Grid, pole: Float, cap_deg: float
+) -> tuple[Int, Float]:
+    """Surface nodes of the femoral head round a pole, and the cosines of their angles from it.
+
+    Parameters
+    ----------
+    mesh : VoxelMesh
+    anatomy : FemurAnatomy
+    field : Grid
+        Nodes at its border lie on a cut, not on the joint.
+    pole : ndarray, (3,)
+        World unit vector from the head's centre.
+    cap_deg : float
+        Half angle of the patch, seen from the head's centre.
+
+    Returns
+    -------
+    nodes : ndarray of int, (n,)
+    cosine : ndarray of float, (n,)
+
+    Raises
+    ------
+    InputError
+        If less than 30 % of the patch is in view.
+    """
+    surface = surface_nodes(mesh)
+    points = mesh.nodes_mm[surface]
+    away = points - anatomy.head_centre_mm
+    reach = np.linalg.norm(away, axis=1)
+    cosine = away @ pole / np.maximum(reach, 1e-9)
+    on_head = (reach > 0.75 * anatomy.head_radius_mm) & (reach < 1.25 * anatomy.head_radius_mm)
+    index = field.index(points)
+    cut = ((index < 0.5) | (index > np.array(field.shape) - 1.5)).any(axis=1)
+    chosen = on_head & (cosine > np.cos(np.radians(cap_deg))) & ~cut
+    expected = 2 * np.pi * anatomy.head_radius_mm**2 * (1 - np.cos(np.radians(cap_deg)))
+    found = np.count_nonzero(chosen) * float(mesh.grid.spacing_mm[0]) ** 2
+    if found < 0.3 * expected:
+        raise InputError(
+            f"only {found / 100:.1f} of {expected / 100:.1f} cm2 of the femoral head that should "
+            "carry the load are in view: the head is cut, or was not separated from the acetabulum"
+        )
+    return surface[chosen], np.asarray(cosine[chosen])
+
+
+def distal_end(mesh: VoxelMesh, anatomy: FemurAnatomy, length_mm: float) -> Int:
+    """Nodes of the lowest part of the shaft in view, (n,)."""
+    height = anatomy.height_mm(mesh.nodes_mm)
+    # the tolerance keeps a layer of nodes together that lies at the limit
+    return np.flatnonzero(height <= height.min() + length_mm + 1e-6)
+
+
+def endplate(mesh: VoxelMesh, anatomy: VertebraAnatomy, *, upper: bool, cap_mm: float) -> Int:
+    """End nodes of the body's columns that lie near the endplate's plane, (n,).
+
+    Parameters
+    ----------
+    mesh : VoxelMesh
+        Its third axis runs up the vertebral body.
+    anatomy : VertebraAnatomy
+    upper : bool
+    cap_mm : float
+        How far from the plane the surface may dip and still be endplate.
+
+    Raises
+    ------
+    InputError
+        If less than 3 cm2 are found.
+    """
+    ijk = mesh.node_ijk
+    sign = 1 if upper else -1
+    body = np.flatnonzero(body_region(mesh.nodes_mm, anatomy))
+    column = ijk[body, 0] * (ijk[:, 1].max() + 1) + ijk[body, 1]
+    order = np.lexsort((sign * ijk[body, 2], column))
+    last = np.append(np.flatnonzero(np.diff(column[order])), len(order) - 1)
+    ends = body[order[last]]
+    centre = anatomy.superior_centre_mm if upper else anatomy.inferior_centre_mm
+    normal = anatomy.superior_normal if upper else anatomy.inferior_normal
+    dip = np.abs((mesh.nodes_mm[ends] - centre) @ normal)
+    chosen = ends[dip <= cap_mm]
+    area = len(chosen) * float(mesh.grid.spacing_mm[0]) ** 2
+    if area < ENDPLATE_MM2:
+        name = "superior" if upper else "inferior"
+        raise InputError(
+            f"only {area / 100:.1f} cm2 of the {name} endplate were found on the mesh; an adult "
+            "endplate has 8 to 20 cm2. Check that the vertebra is complete and not fractured"
+        )
+    return np.sort(chosen)
