@@ -111,3 +111,35 @@ def endplate(mesh: VoxelMesh, anatomy: VertebraAnatomy, *, upper: bool, cap_mm: 
             "endplate has 8 to 20 cm2. Check that the vertebra is complete and not fractured"
         )
     return np.sort(chosen)
+
+
+def trochanter_patch(
+    mesh: VoxelMesh, anatomy: FemurAnatomy, outward: Float, depth_mm: float
+) -> Int:
+    """Surface nodes of the greater trochanter next to a plane that touches it, (n,).
+
+    Parameters
+    ----------
+    mesh : VoxelMesh
+    anatomy : FemurAnatomy
+    outward : ndarray, (3,)
+        World unit vector from the head's side to the trochanter's.
+    depth_mm : float
+        How far from the plane the surface may lie.
+
+    Raises
+    ------
+    InputError
+        If the bone does not reach over the shaft there: the trochanter is not in view.
+    """
+    surface = surface_nodes(mesh)
+    points = mesh.nodes_mm[surface]
+    reach = points @ outward
+    high = anatomy.height_mm(points) > anatomy.flare_mm
+    far = reach > float((anatomy.head_centre_mm @ outward)) + anatomy.head_radius_mm
+    if not (high & far).any():
+        raise InputError(
+            "the greater trochanter is not in view: no bone lies beside the head above the shaft"
+        )
+    outermost = float(reach[high & far].max())
+    return surface[high & (reach >= outermost - depth_mm)]

@@ -10,6 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch
 from numpy.typing import NDArray
 
+from bonekit.fem.caps import RigidCap
+from bonekit.fem.conforming_model import ElasticSupport
 from bonekit.fem.model import Constraint, Load, Model
 from bonekit.figures.canvas import (
     FONT,
@@ -93,7 +95,9 @@ def load_drawing(model: Model) -> bytes:
 def marks(model: Model) -> list[Mark]:
     """List what acts on the model: supports, prescribed displacements, loads."""
     held = [_constraint(constraint) for constraint in model.constraints]
-    return held + [_load(load) for load in model.loads]
+    held += [_support(support) for support in model.supports]
+    caps = sorted((_cap(cap) for cap in model.caps), key=lambda mark: mark.acts)
+    return held + caps + [_load(load) for load in model.loads]
 
 
 def _constraint(constraint: Constraint) -> Mark:
@@ -107,6 +111,28 @@ def _constraint(constraint: Constraint) -> Mark:
         return Mark(f"{name}: moved", constraint.nodes, vector, f"{size:.3g} mm", MOVED)
     how = "held" if len(constraint.components) == 3 else "held in part"
     return Mark(f"{name}: {how}", constraint.nodes, vector, "", HELD)
+
+
+def _support(support: ElasticSupport) -> Mark:
+    name = f"{support.name.replace('_', ' ')}: on springs"
+    return Mark(name, support.nodes, np.zeros(3), "", HELD)
+
+
+def _cap(cap: RigidCap) -> Mark:
+    """Of a rigid part the prescribed motion, else the force or the moment; moments as axes."""
+    name = cap.name.replace("_", " ")
+    shift, turn = np.nan_to_num(cap.given)
+    for vector, unit, verb, colour in (
+        (shift, "mm", "moved", MOVED),
+        (np.degrees(turn), "°", "turned", MOVED),
+        (np.array(cap.force_N), "N", "loaded", LOADED),
+        (np.array(cap.moment_Nmm) / 1000.0, "N m", "twisted", LOADED),
+    ):
+        size = float(np.linalg.norm(vector))
+        if size > 0:
+            value = f"{size:,.0f} N" if unit == "N" else f"{size:.3g} {unit}"
+            return Mark(f"{name}: {verb} as one", cap.nodes, vector, value, colour)
+    return Mark(f"{name}: on a pivot", cap.nodes, np.zeros(3), "", HELD)
 
 
 def _load(load: Load) -> Mark:
