@@ -13,7 +13,7 @@ from bonekit.case import Case
 from bonekit.errors import InputError
 from bonekit.image.writing import replacing
 from bonekit.result import Result
-from bonekit.segmentation.base import COLOURS, REGIONS
+from bonekit.segmentation.base import COLOURS, LABELS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, type[BaseModel]] = {"case": Case, "result": Result}
@@ -33,12 +33,12 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 def label_table() -> dict[str, Any]:
-    """Regions of a segmented bone: value, name, colour."""
+    """Regions of a segmented bone and parts added to it: value, name, colour."""
     return {
-        "title": "Regions of a segmented bone",
+        "title": "Regions of a segmented bone and parts added to it",
         "labels": [
             {"value": value, "name": name, "colour": list(COLOURS[value])}
-            for value, name in REGIONS.items()
+            for value, name in LABELS.items()
         ],
     }
 

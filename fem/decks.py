@@ -234,8 +234,19 @@ def deck_of_model(
     """Make a deck of a model, its nodes along the mesh axes, as are constraints and forces.
 
     The head has the rotation from these axes to the world.
+
+    Raises
+    ------
+    InputError
+        If the model has rigid caps or springs, which no deck holds, or see `deck_of`.
     """
     mesh = model.mesh
+    left = [part.name for part in (*model.supports, *model.caps)]
+    if left:
+        raise InputError(
+            f"a deck holds no rigid caps and no springs, this model has {', '.join(left)}: take a "
+            "loading without them (head: spread, distal: clamped)"
+        )
     direction = mesh.grid.direction
     comments = [
         "coordinates, displacements and forces are along the axes of the mesh;",

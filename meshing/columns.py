@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,12 +12,11 @@ from scipy import ndimage
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.distance import Mask, distance_field
+from bonekit.segmentation.base import PARTS
 
 Float = NDArray[np.float64]
 Footprint = Callable[[Float, Float], Mask]  # columns (n, n, 2) and their tops (n, n) -> which
 
-# Label values of the parts; those of bone are in `bonekit.segmentation.base.REGIONS`.
-PARTS: Mapping[int, str] = {20: "cup", 21: "cap_superior", 22: "cap_inferior", 23: "pad"}
 REPLACED = ("other_bone",)  # labels that give way to a part
 LEAST_CONTACT_MM2 = 50.0
 

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid
-from bonekit.meshing.tetra import TetMesh
+from bonekit.meshing.smooth_bricks import SmoothBricks
+from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
 
+Written = VoxelMesh | TetMesh | SmoothBricks
 Fields = Mapping[str, NDArray[Any]]
 Groups = Mapping[str, NDArray[np.int64]]
 # Of elements by their number of nodes.
@@ -40,7 +42,7 @@ FORMATS = {".msh": "gmsh22", ".med": "med", ".xdmf": "xdmf", ".vtu": "vtu"}
 
 
 def write_mesh(
-    mesh: VoxelMesh | TetMesh,
+    mesh: Written,
     path: Path | str,
     cell_data: Fields | None = None,
     point_data: Fields | None = None,
@@ -51,7 +53,8 @@ def write_mesh(
 
     Parameters
     ----------
-    mesh : VoxelMesh or TetMesh
+    mesh : VoxelMesh, TetMesh or SmoothBricks
+        Of the last, `read_mesh` reads nothing back, but `read_cells` does.
     path : path
     cell_data : mapping of str to ndarray, (n_elements, ...)
     point_data : mapping of str to ndarray, (n_nodes, ...)
@@ -220,7 +223,7 @@ def _families(
     return sign * (family.ravel() + start), names
 
 
-def _grid(mesh: VoxelMesh | TetMesh, cells: Fields, points: Fields) -> pv.UnstructuredGrid:
+def _grid(mesh: Written, cells: Fields, points: Fields) -> pv.UnstructuredGrid:
     """VTK's form of the mesh, with what it takes to read it back."""
     elements = mesh.world_elements
     grid = pv.UnstructuredGrid({VTK_CELLS[elements.shape[1]]: elements}, mesh.nodes_mm)
@@ -257,7 +260,7 @@ def _names(grid: pv.UnstructuredGrid) -> dict[int, str]:
 
 
 def _write_meshio(
-    mesh: VoxelMesh | TetMesh, path: Path, suffix: str, cells: Fields, points: Fields
+    mesh: Written, path: Path, suffix: str, cells: Fields, points: Fields
 ) -> None:
     import meshio  # half a second: only where it is needed
 
@@ -283,7 +286,7 @@ def _write_meshio(
         _name_med_cells(path, elements.shape[1])
 
 
-def _write_xdmf(mesh: VoxelMesh | TetMesh, path: Path, cells: Fields, points: Fields) -> None:
+def _write_xdmf(mesh: Written, path: Path, cells: Fields, points: Fields) -> None:
     """Write both files beside the target, then move them, the one that names the other last."""
     folder = path.with_name(f".{path.stem}.{os.getpid()}")
     folder.mkdir(parents=True)

@@ -18,7 +18,6 @@ from bonekit.anatomy.vertebra import VertebraAnatomy, body_region
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.columns import (
-    PARTS,
     Columns,
     LoadingPart,
     WithParts,
@@ -26,7 +25,7 @@ from bonekit.meshing.columns import (
     with_part,
 )
 from bonekit.meshing.distance import Mask, bone_mask, distance_field
-from bonekit.segmentation.base import BONE_REGIONS
+from bonekit.segmentation.base import BONE_REGIONS, PARTS
 
 __all__ = [
     "PARTS",

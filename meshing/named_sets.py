@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy, body_region
 from bonekit.errors import InputError
-from bonekit.meshing.loading_parts import PARTS, LoadingPart
+from bonekit.meshing.loading_parts import LoadingPart
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
+from bonekit.segmentation.base import PARTS
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -75,6 +76,7 @@ def named_sets(
     parts: Sequence[LoadingPart] = (),
     *,
     cap_deg: float = 40.0,
+    pole: Float | None = None,
     dip_mm: float = 3.0,
 ) -> dict[str, NamedSet]:
     """Find the patches of a mesh that carry a load or a support.
@@ -89,7 +91,9 @@ def named_sets(
     parts : sequence of LoadingPart
         Those that the mesh holds.
     cap_deg : float
-        Half angle of the loaded part of the head about the shaft's direction, or the cup's.
+        Half angle of the loaded part of the head about its pole.
+    pole : ndarray, (3,), optional
+        World unit vector from the head's centre; by default the axis of the cup, or the shaft's.
     dip_mm : float
         How far from its plane an endplate may lie.
 
@@ -105,12 +109,14 @@ def named_sets(
     InputError
         If a patch has no face, or the mesh lacks a part.
     """
-    added = np.isin(mesh.element_region, list(PARTS))
+    loading = [value for value, name in PARTS.items() if name != "cement"]
+    added = np.isin(mesh.element_region, loading)
     bone = _skin(mesh, ~added)
     found = {}
     if isinstance(anatomy, FemurAnatomy):
-        cup = next((part.axis for part in parts if part.name == "cup"), anatomy.shaft_axis)
-        found["head_cap"] = bone.named(_head_cap(bone, anatomy, cup, cap_deg))
+        if pole is None:
+            pole = next((part.axis for part in parts if part.name == "cup"), anatomy.shaft_axis)
+        found["head_cap"] = bone.named(_head_cap(bone, anatomy, pole, cap_deg))
         found["distal_face"] = bone.named(_distal(bone, anatomy))
     else:
         for name, centre, normal in (
@@ -127,6 +133,38 @@ def named_sets(
         raise InputError(
             f"no face of the mesh lies on {', '.join(empty)}: mesh, anatomy and parts don't belong "
             "together, or the bone is cut there"
+        )
+    return found
+
+
+def interfaces(mesh: VoxelMesh | TetMesh) -> dict[str, NamedSet]:
+    """Find the faces between each two regions that touch.
+
+    Returns
+    -------
+    dict of str to NamedSet
+        By the names of the two, as in ``trabecular_lesion``: the faces of the one with the lower
+        label.
+    """
+    cells, region = mesh.world_elements, mesh.element_region
+    table = BRICK if isinstance(mesh, VoxelMesh) else TETRA
+    every = cells[:, table].reshape(-1, table.shape[1])
+    key = np.sort(every, axis=1)
+    order = np.lexsort(key.T[::-1])
+    same = (key[order[1:]] == key[order[:-1]]).all(axis=1)
+    pair = np.stack([order[:-1][same], order[1:][same]], axis=1)
+    value = region[pair // len(table)]
+    pair = np.where((value[:, 0] > value[:, 1])[:, None], pair[:, ::-1], pair)
+    value = np.sort(value, axis=1)
+    found = {}
+    for low, high in np.unique(value[value[:, 0] != value[:, 1]], axis=0).tolist():
+        own = np.sort(pair[(value == (low, high)).all(axis=1), 0])
+        x = mesh.nodes_mm[every[own]]
+        vector = np.cross(x - x[:, :1], np.roll(x, -1, axis=1) - x[:, :1]).sum(axis=1) / 2
+        found["_".join(mesh.names.get(v, f"region{v}") for v in (low, high))] = NamedSet(
+            np.unique(every[own]),
+            np.stack([own // len(table), own % len(table)], axis=1),
+            float(np.linalg.norm(vector, axis=1).sum()),
         )
     return found
 

@@ -68,6 +68,31 @@ class SmoothBricks:
     off_mm: float = 0.0
     held: float = 0.0
 
+    @property
+    def elements(self) -> Int:
+        """`cells`."""
+        return self.cells
+
+    @property
+    def world_elements(self) -> Int:
+        """`cells`."""
+        return self.cells
+
+    @property
+    def element_region(self) -> NDArray[np.uint8]:
+        """`region`."""
+        return self.region
+
+    @property
+    def n_elements(self) -> int:
+        """Number of bricks."""
+        return len(self.cells)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.nodes_mm)
+
     def __post_init__(self) -> None:
         bad = np.flatnonzero(corner_jacobians(self.nodes_mm, self.cells).min(axis=1) <= 0)
         if len(bad):

@@ -1,4 +1,4 @@
-"""Commands about meshes: mesh, export."""
+"""The command that meshes: mesh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from bonekit.cli.app import Output, app
 from bonekit.errors import InputError
 
 if TYPE_CHECKING:
+    from bonekit.image.volume import LabelMap
+    from bonekit.meshing.fitted_parts import Part
     from bonekit.meshing.remeshing import Remeshed
+
+Flag = Annotated[bool, Parameter(negative=())]
 
 
 @app.command
@@ -24,6 +28,12 @@ def mesh(
     kind: Literal["voxel", "tetra", "surface"] | None = None,
     order: Literal[1, 2] = 1,
     fine: float | None = None,
+    cup: Flag = False,
+    caps: Flag = False,
+    pad: Flag = False,
+    coarsen: int | None = None,
+    smooth_boundary: Flag = False,
+    hole_mm: float | None = None,
     unit: Literal["mm", "cm", "m"] = "mm",
     plot: Path | None = None,
 ) -> None:
@@ -32,7 +42,8 @@ def mesh(
     Parameters
     ----------
     source
-        Label map with the regions cortex, trabecular, lesion; or a surface: .stl, .ply, .obj, .vtp.
+        Label map with the regions cortex, trabecular, lesion; the folder of a run, whose labels
+        are taken; or a surface: .stl, .ply, .obj, .vtp.
     out
         .vtu, .msh, .med for elements; .stl, .ply, .vtp, .obj for a surface.
     edge
@@ -44,6 +55,21 @@ def mesh(
         1: tetrahedra of 4 nodes; 2: of 10, with curved edges.
     fine
         Edge length of tetrahedra in lesions; by default 0.6 of the others.
+    cup
+        Add a cup of bone cement that fits the femoral head, flat on top (label 20). Parts need
+        the anatomy: give the folder of a run.
+    caps
+        Add caps of bone cement on both endplates of a vertebra, flat outside (labels 21, 22).
+    pad
+        Add a pad of bone cement on the greater trochanter, for a fall to the side (label 23).
+    coarsen
+        Join so many cubes along each edge to one, the fullest first: a mesh at the scale of the
+        image, made coarse, keeps its volume. The field fill says how full each is.
+    smooth_boundary
+        Move the outer nodes of the cubes onto the bone's surface, as far as their shape allows.
+    hole_mm
+        Largest hole of a surface that is closed, by the diagonal of its box; 10 by default. Say
+        the width of the shaft to close a bone that was cut.
     unit
         Of the coordinates of a surface that is read: the formats do not say.
     plot
@@ -60,16 +86,53 @@ def mesh(
         )
     if plot and (kind != "tetra" or plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
         raise InputError(f"can't draw {plot}: only tetrahedra, as .png into a folder that exists")
-    if source.suffix.lower() in surfaces:
-        _mend(source, out, kind, edge, unit)
+    mended = source.suffix.lower() in surfaces
+    refuse_unused(
+        "kind voxel", kind == "voxel" and not mended,
+        {"--coarsen": coarsen is not None, "--smooth-boundary": smooth_boundary},
+    )  # fmt: skip
+    refuse_unused("a surface that is read", mended, {"--hole-mm": hole_mm is not None})
+    parts = wanted_parts(cup, caps, pad)
+    named = {f"--{name}": True for name in parts}
+    refuse_unused("elements of a run's bone", kind != "surface" and source.is_dir(), named)
+    if mended:
+        _mend(source, out, kind, edge, unit, hole_mm)
     elif kind == "surface":
         _surface(source, out, edge)
+    elif kind == "voxel":
+        _bricks(_labels(source, parts), out, edge or 1.5, coarsen, smooth_boundary, bool(parts))
     else:
-        _elements(source, out, kind, edge, order, fine, plot)
+        _tetrahedra(_labels(source, parts), out, edge or 3.0, order, fine, plot)
     print(out)
 
 
-def _mend(source: Path, out: Path, kind: str, edge: float | None, unit: str) -> None:
+def wanted_parts(cup: bool, caps: bool, pad: bool) -> list[Part]:
+    """Names of the parts that were asked for."""
+    wanted: dict[Part, bool] = {"cup": cup, "caps": caps, "pad": pad}
+    return [name for name, chosen in wanted.items() if chosen]
+
+
+def refuse_unused(what: str, fits: bool, given: dict[str, bool]) -> None:
+    """Refuse options that would do nothing."""
+    names = [name for name, there in given.items() if there]
+    if names and not fits:
+        raise InputError(f"{', '.join(names)} only for {what}: leave it out")
+
+
+def _labels(source: Path, parts: list[Part]) -> LabelMap:
+    """Labels of a file, or of a run with parts on its bone."""
+    from bonekit.image import read_labels
+
+    if not source.is_dir():
+        return read_labels(source)
+    from bonekit.pipeline.exporting import labels_with_parts
+
+    return labels_with_parts(source, parts)
+
+
+def _mend(
+    source: Path, out: Path, kind: str, edge: float | None, unit: str, hole_mm: float | None
+) -> None:
     """Repair a surface, and bring its triangles to an edge length if one is given."""
     from bonekit.meshing.quality import check, report
     from bonekit.meshing.remeshing import remesh
@@ -82,7 +145,8 @@ def _mend(source: Path, out: Path, kind: str, edge: float | None, unit: str) -> 
             f"a surface has no regions to fill with {kind} elements: mesh a label map, or write a "
             "surface"
         )
-    made, repairs = repair(read_surface(source, unit))  # type: ignore[arg-type]
+    given = read_surface(source, unit)  # type: ignore[arg-type]
+    made, repairs = repair(given) if hole_mm is None else repair(given, hole_mm)
     print(repairs)
     if edge is not None:
         made, changed = remesh(made, edge)
@@ -103,12 +167,11 @@ def _told(changed: Remeshed) -> str:
 
 
 def _surface(source: Path, out: Path, edge: float | None) -> None:
-    from bonekit.image import read_labels
     from bonekit.meshing.quality import check, report
     from bonekit.meshing.remeshing import remesh
     from bonekit.meshing.surface import surface, write_surface
 
-    labels = read_labels(source)
+    labels = _labels(source, [])
     made = surface(labels)
     if edge is not None:
         made, changed = remesh(made, edge)
@@ -118,133 +181,65 @@ def _surface(source: Path, out: Path, edge: float | None) -> None:
     write_surface(made, out)
 
 
-def _elements(
-    source: Path,
+def _bricks(
+    labels: LabelMap, out: Path, edge: float, coarsen_by: int | None, smooth: bool, turned: bool
+) -> None:
+    """Cubes along the world axes, or along the label map's so that parts stay flat."""
+    import numpy as np
+
+    from bonekit.meshing.coarsen import coarsen
+    from bonekit.meshing.distance import bone_mask, distance_field
+    from bonekit.meshing.interchange import write_mesh
+    from bonekit.meshing.quality import check, report
+    from bonekit.meshing.smooth_bricks import smooth_boundary
+    from bonekit.meshing.voxelise import voxel_mesh
+    from bonekit.segmentation.base import BONE_REGIONS, PARTS
+
+    regions = (*BONE_REGIONS, *PARTS.values())
+    cubes = voxel_mesh(labels, edge, labels.grid.direction if turned else None, regions)
+    fields = {}
+    if coarsen_by is not None:
+        joined = coarsen(cubes, np.ones(cubes.n_elements), coarsen_by)
+        cubes, fields = joined.mesh, {"fill": joined.density_g_cm3}
+        print(f"{joined.moved:.2%} of the volume came from cubes that were left out")
+    print(report(cubes, labels))
+    check(report(cubes, labels))
+    if not smooth:
+        write_mesh(cubes, out, fields)
+        return
+    moved = smooth_boundary(cubes, distance_field(bone_mask(labels, regions), labels.grid, edge))
+    print(
+        f"outer nodes moved by up to {moved.largest_mm:.2f} mm, on average {moved.off_mm:.3f} mm "
+        f"off the surface; smallest scaled Jacobian {moved.least_jacobian:.2f}"
+    )
+    write_mesh(moved, out, fields)
+
+
+def _tetrahedra(
+    labels: LabelMap,
     out: Path,
-    kind: str,
-    edge: float | None,
+    edge: float,
     order: Literal[1, 2],
     fine: float | None,
     plot: Path | None,
 ) -> None:
-    from bonekit.image import read_labels
+    import numpy as np
+
     from bonekit.meshing.interchange import write_mesh
     from bonekit.meshing.quality import check, report
     from bonekit.meshing.tetra import tetra_mesh
-    from bonekit.meshing.voxelise import voxel_mesh
+    from bonekit.segmentation.base import BONE_REGIONS, PARTS
 
-    labels = read_labels(source)
-    if kind == "voxel":
-        cubes = voxel_mesh(labels, edge or 1.5)
-        print(report(cubes, labels))
-        check(report(cubes, labels))
-        write_mesh(cubes, out)
-        return
     sizes = None if fine is None else {"lesion": fine}
-    made = tetra_mesh(labels, edge or 3.0, fine_mm=sizes, order=order)
+    regions = (*BONE_REGIONS, *PARTS.values())
+    made = tetra_mesh(labels, edge, regions, fine_mm=sizes, order=order)
     print(report(made, labels))
     check(report(made, labels))
     write_mesh(made, out)
     if plot:
         from bonekit.figures.mesh_quality import mesh_quality_figure
 
-        plot.write_bytes(mesh_quality_figure(made))
+        added = np.isin(made.region, list(PARTS))
+        at = made.centres_mm[added].mean(axis=0) if added.any() else None
+        plot.write_bytes(mesh_quality_figure(made, at))
         print(plot)
-
-
-@app.command
-def export(
-    source: Path,
-    out: Path,
-    /,
-    *,
-    tetra: Annotated[bool, Parameter(negative=())] = False,
-    edge: float = 3.0,
-    order: Literal[1, 2] = 1,
-    nu: float = 0.3,
-    bins: float = 50.0,
-) -> None:
-    """Write a finished run for another solver: mesh, materials, sets, supports and load.
-
-    Parameters
-    ----------
-    source
-        Run folder; or a mesh.vtu of one, which is written without supports and load.
-    out
-        Deck: .inp (CalculiX, Abaqus), .cdb (Ansys), .feb (FEBio 4), .bdf (Nastran), .med with
-        .comm (Code_Aster). Of a mesh.vtu also .msh (Gmsh), .vtu.
-    tetra
-        Mesh the bone anew with tetrahedra that conform to its regions, without load.
-    edge
-        Edge length of the tetrahedra in mm.
-    order
-        1: tetrahedra of 4 nodes; 2: of 10.
-    nu
-        Poisson's ratio, of a mesh.vtu; a run folder knows its own.
-    bins
-        Moduli within so many MPa share a material.
-    """
-    from bonekit.pipeline.exporting import export_run, export_tetrahedra
-
-    if not source.is_dir():
-        if tetra:
-            raise InputError("--tetra needs a run folder: a mesh.vtu holds no labels")
-        _export_mesh(source, out, nu, bins)
-    elif tetra:
-        mesh, _, found = export_tetrahedra(source, out, edge, order, bins)
-        print(f"{mesh.n_elements} tetrahedra, {len(found.E_MPa)} materials")
-    else:
-        print(f"{len(export_run(source, out, bins).E_MPa)} materials")
-    print(out)
-
-
-def _export_mesh(mesh: Path, out: Path, nu: float, bins: float) -> None:
-    from bonekit.fem.decks import WRITERS, export_mesh
-    from bonekit.meshing.interchange import read_mesh, write_mesh
-
-    elements, cells, points = read_mesh(mesh)
-    if out.suffix.lower() not in WRITERS:
-        write_mesh(elements, out, cells, points)
-    elif "E_MPa" not in cells:
-        raise InputError(f"{mesh} has no field E_MPa: take mesh.vtu of a run folder")
-    else:
-        print(f"{len(export_mesh(elements, cells['E_MPa'], nu, out, bins).E_MPa)} materials")
-
-
-@app.command(name="map")
-def map_(
-    folder: Path,
-    deck: Path,
-    /,
-    *,
-    out: Output,
-    set_: Annotated[str | None, Parameter(name="--set")] = None,
-    bins: float = 50.0,
-    largest: Annotated[bool, Parameter(negative=())] = False,
-) -> None:
-    """Give the elements of your own deck the materials of a run; all else in it stays as it is.
-
-    Parameters
-    ----------
-    folder
-        A folder of `bonekit run`, of the same bone in the same frame (LPS, mm).
-    deck
-        .inp (CalculiX, Abaqus) or .cdb (Ansys), of tetrahedra or hexahedra.
-    out
-        The deck to write, in the same format.
-    set_
-        Only the elements of this set are bone; by default all solids.
-    bins
-        Moduli within so many MPa share a material.
-    largest
-        A material takes the largest modulus of its elements, as Bonemat does, and not the mean.
-    """
-    from bonekit.pipeline.exporting import map_onto
-
-    mesh, found = map_onto(folder, deck, out, set_, bins, "max" if largest else "mean")
-    print(
-        f"{len(found.material)} of {mesh.n_elements} solids in {len(found.E_MPa)} materials, "
-        f"binning moved moduli by {found.mean_error:.2%} on average, {found.largest_error:.2%} "
-        "at most"
-    )
-    print(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,23 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityImage
 from bonekit.errors import InputError
 from bonekit.fem.deck_reading import ForeignMesh, read_deck
 from bonekit.fem.deck_rewriting import with_materials
-from bonekit.fem.decks import Bins, Representative, deck_writer, export_deck, export_mesh
+from bonekit.fem.decks import (
+    Bins,
+    Representative,
+    deck_writer,
+    export_deck,
+    export_mesh,
+    write_deck,
+)
+from bonekit.fem.loaded_deck import PMMA, loaded_deck
 from bonekit.fem.tissue import Assigned, assign, of_image, partition
 from bonekit.image.volume import LabelMap
 from bonekit.lesions import find_lesions, lesion_map, numbers_at
 from bonekit.meshing.bone import bone_of
+from bonekit.meshing.columns import WithParts
 from bonekit.meshing.conserve import bone_image
+from bonekit.meshing.fitted_parts import Part, fitted_parts
 from bonekit.meshing.sampling import Mesh
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.tetra import tetra_mesh
 from bonekit.pipeline.stages import ash_of, case_of, problem_of
 from bonekit.resolve import tissue_of
 from bonekit.runfolder import RunFolder
-from bonekit.segmentation.base import BONE_REGIONS, Segmentation
+from bonekit.segmentation.base import BONE_REGIONS, PARTS, Segmentation
 from bonekit.storage import load_segmentation
 
 Float = NDArray[np.float64]
@@ -124,8 +136,14 @@ def export_tetrahedra(
     edge_mm: float,
     order: Literal[1, 2] = 1,
     bins_MPa: float = 50.0,
+    parts: Sequence[Part] = (),
+    *,
+    load: bool = True,
 ) -> tuple[TetMesh, Float, Bins]:
-    """Mesh the bone of a run with tetrahedra and write them as a deck with their materials.
+    """Mesh the bone of a run with tetrahedra and write them as a deck that can be solved.
+
+    The deck has the materials, regions, interfaces, patches, supports and load of the run: see
+    `loaded_deck`.
 
     Parameters
     ----------
@@ -134,19 +152,75 @@ def export_tetrahedra(
     edge_mm : float
     order : 1 or 2
         Tetrahedra of 4 or 10 nodes.
+    parts : sequence of str
+        Of bone cement, see `fitted_parts`: the run's load then acts on their flat faces.
+    load : bool
+        Without it the deck has no step, and its coordinates are in the world (LPS).
 
     Returns
     -------
     mesh : TetMesh
     E_MPa : ndarray of float, (n_elements,)
+        Before binning.
     bins : Bins
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished mesh (with a load) or density, or what is asked for does
+        not suit the bone.
     """
     deck_writer(out)
     bone = bone_in(folder)
-    mesh = tetra_mesh(bone.segmentation.labels, edge_mm, order=order)
-    E = bone.moduli(mesh, mesh.region, mesh.centres_mm).elastic.E_MPa
-    nu = case_of(bone.folder).material.nu
-    return mesh, E, export_mesh(mesh, E, nu, out, bins_MPa)
+    case = case_of(bone.folder)
+    problem = problem_of(RunFolder.of(folder, ("mesh",)), case) if load else None
+    made = parts_on(bone.segmentation, parts, problem.load.direction if problem else None)
+    mesh = tetra_mesh(made.labels, edge_mm, (*BONE_REGIONS, *PARTS.values()), order=order)
+    E = _moduli_beside_parts(bone, mesh)
+    nu = case.material.nu
+    if problem is None:
+        return mesh, E, export_mesh(mesh, E, nu, out, bins_MPa)
+    axes = problem.model.mesh.grid.direction
+    anatomy = bone.segmentation.anatomy
+    deck, bins = loaded_deck(mesh, E, nu, anatomy, problem.load, axes, made.parts, bins_MPa)
+    write_deck(deck, out)
+    return mesh, E, bins
+
+
+def parts_on(
+    segmentation: Segmentation, parts: Sequence[Part], direction: Float | None = None
+) -> WithParts:
+    """Fit parts on a segmented bone; a femur is cut as `bone_mesh` cuts it.
+
+    Parameters and errors are those of `fitted_parts`; a vertebra has no use for the direction.
+    """
+    labels = segmentation.labels
+    kept = bone_of(segmentation).array > 0
+    bone = labels.mask(*(name for name in labels.names.values() if name in BONE_REGIONS))
+    labels = labels.with_array(np.where(bone & ~kept, 0, labels.array).astype(labels.array.dtype))
+    femur = isinstance(segmentation.anatomy, FemurAnatomy)
+    return fitted_parts(labels, segmentation.anatomy, parts, direction if femur else None)
+
+
+def labels_with_parts(folder: str | Path, parts: Sequence[Part]) -> LabelMap:
+    """Labels of a run's bone, cut where its mesh ends, with parts that fit it.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no segmentation, or see `fitted_parts`.
+    """
+    run = RunFolder.of(folder, ("segment",))
+    return parts_on(load_segmentation(run.path)[0], parts).labels
+
+
+def _moduli_beside_parts(bone: Bone, mesh: TetMesh) -> Float:
+    """Young's modulus of each element: the case's in bone, that of cement in the parts."""
+    inside = ~np.isin(mesh.region, list(PARTS))
+    own = (mesh.nodes_mm, mesh.elements[inside])
+    E = np.full(mesh.n_elements, PMMA.E_MPa)
+    E[inside] = bone.moduli(own, mesh.region[inside], mesh.centres_mm[inside]).elastic.E_MPa
+    return E
 
 
 def map_onto(

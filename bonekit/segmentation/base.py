@@ -15,7 +15,7 @@ from bonekit.image.volume import Colour, Image, LabelMap
 
 Mask = NDArray[np.bool_]
 
-# The label table of a segmented bone; also written to data_schema/labels.json.
+# The label table of a segmented bone.
 REGIONS: Mapping[int, str] = {
     1: "cortex",
     2: "trabecular",
@@ -23,12 +23,26 @@ REGIONS: Mapping[int, str] = {
     10: "other_bone",
     11: "metal",
 }
+# What is added to a bone to load or to fill it, of bone cement; no segmentation gives these.
+PARTS: Mapping[int, str] = {
+    20: "cup",
+    21: "cap_superior",
+    22: "cap_inferior",
+    23: "pad",
+    24: "cement",
+}
+LABELS: Mapping[int, str] = {**REGIONS, **PARTS}  # also written to data_schema/labels.json
 COLOURS: Mapping[int, Colour] = {
     1: (241, 214, 145),
     2: (216, 101, 79),
     3: (128, 48, 160),
     10: (128, 174, 128),
     11: (0, 160, 220),
+    20: (110, 184, 209),
+    21: (110, 184, 209),
+    22: (78, 150, 178),
+    23: (150, 205, 195),
+    24: (200, 200, 235),
 }
 BONE_REGIONS = ("cortex", "trabecular", "lesion")
 

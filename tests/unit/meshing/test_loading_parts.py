@@ -12,7 +12,6 @@ from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.loading_parts import (
-    PARTS,
     along,
     with_endplate_caps,
     with_head_cup,
@@ -20,7 +19,7 @@ from bonekit.meshing.loading_parts import (
 )
 from bonekit.meshing.named_sets import named_sets
 from bonekit.meshing.voxelise import voxel_mesh
-from bonekit.segmentation.base import BONE_REGIONS, REGIONS
+from bonekit.segmentation.base import BONE_REGIONS, PARTS, REGIONS
 
 TURN = Rotation.from_euler("xyz", (15, -10, 25), degrees=True).as_matrix()
 HEAD, OFFSET = 24.0, 42.0
