@@ -241,7 +241,7 @@ def deck_of_model(
         If the model has rigid caps or springs, which no deck holds, or see `deck_of`.
     """
     mesh = model.mesh
-    left = [part.name for part in (*model.supports, *model.caps)]
+    left = [s.name for s in model.supports] + [cap.name for cap in model.caps]
     if left:
         raise InputError(
             f"a deck holds no rigid caps and no springs, this model has {', '.join(left)}: take a "

@@ -38,6 +38,7 @@ def step_on_patches(
 
     Stance: the force acts evenly on the flat face of the cup or, without one, over the head's
     patch as the cosine of the angle from its line; the distal shaft is held over the same length.
+    Fall: the head's patch or the cup's face is moved along the force, the pad's face rests.
     Compression: the faces of the caps or, without these, of the endplates are held and moved.
 
     Parameters
@@ -60,10 +61,12 @@ def step_on_patches(
         return _stance(load, mesh, anatomy, patches, axes)
     if isinstance(anatomy, VertebraAnatomy) and load.name == "endplate_compression":
         return _compression(load, mesh, patches)
+    if isinstance(anatomy, FemurAnatomy) and load.name == "sideways_fall":
+        return _fall(load, mesh, anatomy, patches, axes)
     raise InputError(
-        f"load case {load.name!r} can't be put on another mesh; known: single_leg_stance of a "
-        "femur, endplate_compression of a vertebra. Leave the load out (--no-load), or export the "
-        "run's own bricks"
+        f"load case {load.name!r} can't be put on another mesh; known: single_leg_stance and "
+        "sideways_fall of a femur, endplate_compression of a vertebra. Leave the load out "
+        "(--no-load), or export the run's own bricks"
     )
 
 
@@ -81,8 +84,7 @@ def _stance(
             "decks don't hold; allowed: head spread, distal clamped. Leave the load out (--no-load)"
         )
     force = float(load.parameters["force_N"]) * (axes.T @ load.direction)
-    height = anatomy.height_mm(mesh.nodes_mm)
-    held = np.flatnonzero(height <= height.min() + float(load.parameters["fixed_mm"]) + 1e-6)
+    held = _distal(load, mesh, anatomy)
     with_cup = "cup_face" in patches
     patch = patches["cup_face" if with_cup else "head_cap"]
     nodes, area = node_areas(mesh, patch)
@@ -90,7 +92,46 @@ def _stance(
         away = mesh.nodes_mm[nodes] - anatomy.head_centre_mm
         area = area * np.maximum(away @ -load.direction, 0) / np.linalg.norm(away, axis=1)
     spread = np.outer(area / area.sum(), force)
-    return Step(load.name, (Constraint("distal_shaft", held),), (Load("femoral_head", nodes, spread),))
+    return Step(
+        load.name, (Constraint("distal_shaft", held),), (Load("femoral_head", nodes, spread),)
+    )
+
+
+def _distal(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy) -> Int:
+    height = anatomy.height_mm(mesh.nodes_mm)
+    return np.flatnonzero(height <= height.min() + float(load.parameters["fixed_mm"]) + 1e-6)
+
+
+def _fall(
+    load: LoadCase,
+    mesh: VoxelMesh | TetMesh,
+    anatomy: FemurAnatomy,
+    patches: Patches,
+    axes: Float,
+) -> Step:
+    """Press the head along the first axis against the pad, which rests on the ground."""
+    distal = load.parameters["distal"]
+    if distal not in (CLAMPED, "sliding") or "pad_face" not in patches:
+        raise InputError(
+            f"a sideways fall with distal {distal!r} {'and' if 'pad_face' in patches else 'and no'}"
+            " pad can't be put on another mesh; needed: distal clamped or sliding (a hinge is a "
+            "rigid cap, which decks don't hold) and a pad (--pad)"
+        )
+    head, _ = node_areas(mesh, patches["cup_face" if "cup_face" in patches else "head_cap"])
+    ground, _ = node_areas(mesh, patches["pad_face"])
+    travel = float(np.sign(axes[:, 0] @ load.direction)) * float(load.parameters["travel_mm"])
+    return Step(
+        load.name,
+        (
+            Constraint("femoral_head", head, (0,), travel),
+            Constraint("greater_trochanter", ground, (0,)),
+            Constraint(
+                "distal_shaft",
+                _distal(load, mesh, anatomy),
+                (0, 1, 2) if distal == CLAMPED else (1, 2),
+            ),
+        ),
+    )
 
 
 def _compression(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches) -> Step:

@@ -29,6 +29,7 @@ def fitted_parts(
     anatomy: FemurAnatomy | VertebraAnatomy,
     wanted: Sequence[Part],
     direction: ArrayLike | None = None,
+    ground: ArrayLike | None = None,
 ) -> WithParts:
     """Put parts on a bone, with voxels along their faces.
 
@@ -43,6 +44,8 @@ def fitted_parts(
         ``cup`` and ``pad`` of a femur, ``caps`` of a vertebra; each once.
     direction : array_like, (3,), optional
         World direction of the force on the cup; by default down the shaft axis.
+    ground : array_like, (3,), optional
+        World direction of the force on the pad; by default medially, square to the shaft axis.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def fitted_parts(
         elif name == "cup":
             one = with_head_cup(made.labels, anatomy, direction=direction)
         else:
-            one = with_trochanter_pad(made.labels, anatomy)
+            one = with_trochanter_pad(made.labels, anatomy, direction=ground)
         made = WithParts(one.labels, (*made.parts, *one.parts), made.n_padded + one.n_padded)
     return made
 

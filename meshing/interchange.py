@@ -259,9 +259,7 @@ def _names(grid: pv.UnstructuredGrid) -> dict[int, str]:
     return dict(zip(values, [str(n) for n in grid.field_data["region_name"]], strict=True))
 
 
-def _write_meshio(
-    mesh: Written, path: Path, suffix: str, cells: Fields, points: Fields
-) -> None:
+def _write_meshio(mesh: Written, path: Path, suffix: str, cells: Fields, points: Fields) -> None:
     import meshio  # half a second: only where it is needed
 
     elements = mesh.world_elements

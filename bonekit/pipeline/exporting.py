@@ -24,6 +24,7 @@ from bonekit.fem.decks import (
     export_mesh,
     write_deck,
 )
+from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.loaded_deck import PMMA, loaded_deck
 from bonekit.fem.tissue import Assigned, assign, of_image, partition
 from bonekit.image.volume import LabelMap
@@ -174,7 +175,7 @@ def export_tetrahedra(
     bone = bone_in(folder)
     case = case_of(bone.folder)
     problem = problem_of(RunFolder.of(folder, ("mesh",)), case) if load else None
-    made = parts_on(bone.segmentation, parts, problem.load.direction if problem else None)
+    made = parts_on(bone.segmentation, parts, problem.load if problem else None)
     mesh = tetra_mesh(made.labels, edge_mm, (*BONE_REGIONS, *PARTS.values()), order=order)
     E = _moduli_beside_parts(bone, mesh)
     nu = case.material.nu
@@ -188,18 +189,26 @@ def export_tetrahedra(
 
 
 def parts_on(
-    segmentation: Segmentation, parts: Sequence[Part], direction: Float | None = None
+    segmentation: Segmentation, parts: Sequence[Part], load: LoadCase | None = None
 ) -> WithParts:
     """Fit parts on a segmented bone; a femur is cut as `bone_mesh` cuts it.
 
-    Parameters and errors are those of `fitted_parts`; a vertebra has no use for the direction.
+    Parameters
+    ----------
+    segmentation : Segmentation
+    parts : sequence of str
+        See `fitted_parts`, also for errors.
+    load : LoadCase, optional
+        A cup faces its force; so does, in a fall, a pad.
     """
-    labels = segmentation.labels
+    labels, anatomy = segmentation.labels, segmentation.anatomy
     kept = bone_of(segmentation).array > 0
     bone = labels.mask(*(name for name in labels.names.values() if name in BONE_REGIONS))
     labels = labels.with_array(np.where(bone & ~kept, 0, labels.array).astype(labels.array.dtype))
-    femur = isinstance(segmentation.anatomy, FemurAnatomy)
-    return fitted_parts(labels, segmentation.anatomy, parts, direction if femur else None)
+    if load is None or not isinstance(anatomy, FemurAnatomy):
+        return fitted_parts(labels, anatomy, parts)
+    ground = -load.direction if load.name == "sideways_fall" else None
+    return fitted_parts(labels, anatomy, parts, load.direction, ground)
 
 
 def labels_with_parts(folder: str | Path, parts: Sequence[Part]) -> LabelMap:

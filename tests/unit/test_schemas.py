@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 
 from bonekit.errors import InputError
 from bonekit.schemas import label_table, schema_of, write_schemas
-from bonekit.segmentation.base import REGIONS
+from bonekit.segmentation.base import LABELS
 
 COMMITTED = Path(__file__).resolve().parents[2] / "data_schema"
 
@@ -40,4 +40,4 @@ def test_unknown_schema_is_refused() -> None:
 def test_label_table_lists_every_region() -> None:
     table = json.loads((COMMITTED / "labels.json").read_text(encoding="utf-8"))
     assert table == label_table()
-    assert {entry["value"]: entry["name"] for entry in table["labels"]} == dict(REGIONS)
+    assert {entry["value"]: entry["name"] for entry in table["labels"]} == dict(LABELS)
