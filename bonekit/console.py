@@ -31,6 +31,10 @@ def say(result: Result, folder: Path) -> None:
         "stiffness "
         f"{result.stiffness_N_mm / 1000:.2f} kN/mm, {result.load_case.name.replace('_', ' ')}"
     )
+    for other in result.other_loads:
+        print(
+            f"  {other.load_case.name.replace('_', ' ')}: strength {other.strength_N / 1000:.2f} kN"
+        )
     print(f"report: {folder / 'report.html'}")
     print(DISCLAIMER)
 

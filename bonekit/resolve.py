@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from bonekit.case import Case
 from bonekit.case.calibration import LineSettings
-from bonekit.case.loads import LoadSettings, StanceSettings
+from bonekit.case.loads import FallSettings, LoadSettings, StanceSettings
 from bonekit.case.material import LawSettings, TreatmentSettings
 from bonekit.density import Calibration, DensityKind
 from bonekit.errors import CalibrationError, InputError
 from bonekit.fem.catalogue import LAWS
 from bonekit.fem.compression import EndplateCompression
+from bonekit.fem.fall import SidewaysFall
 from bonekit.fem.laws import Law, Power, fixed_modulus
 from bonekit.fem.loadcases import Loading
 from bonekit.fem.simulation import standard_law, standard_loading
@@ -88,6 +89,8 @@ def loading_of(given: LoadSettings | None, bone: str) -> Loading:
     """
     if given is None:
         return standard_loading(bone)
+    if isinstance(given, FallSettings):
+        return SidewaysFall(**given.model_dump(exclude={"case"}))
     if isinstance(given, StanceSettings):
         base = CONVENTIONS[given.convention] if given.convention else SingleLegStance()
         stated = given.model_fields_set - {"case", "convention"}

@@ -181,6 +181,17 @@ class InputRecord(_Part):
     sha256: str
 
 
+class OtherLoad(_Part):
+    """Answer of the same bone under a further load."""
+
+    folder: str = Field(description="run folder inside this one")
+    load_case: Method
+    criterion: Method
+    strength_N: float
+    strength_error: StrengthErrorResult | None
+    stiffness_N_mm: float
+
+
 class Result(_Part):
     """Everything a run found out about one bone."""
 
@@ -197,6 +208,7 @@ class Result(_Part):
     load_case: Method
     stiffness_N_mm: float
     applied_force_N: float
+    other_loads: tuple[OtherLoad, ...] = ()
     reaction_N: dict[str, tuple[float, float, float]] = Field(description="world LPS axes")
     calibration: CalibrationResult
     material: MaterialResult

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from bonekit.result import (
     Method,
     MineralRegion,
     MineralResult,
+    OtherLoad,
     Result,
     StageRecord,
     StrengthErrorResult,
@@ -120,8 +121,10 @@ def write_fields(finished: Finished, path: Path) -> None:
     write_mesh(mesh, path, cells, points)
 
 
-def summarise(finished: Finished, done: Sequence[Done], drawing: Cost) -> Result:
-    """Put a run into the form of result.json."""
+def summarise(
+    finished: Finished, done: Sequence[Done], drawing: Cost, others: Mapping[str, Result]
+) -> Result:
+    """Put a run into the form of result.json; `others` are further loads by their folders."""
     strength, load = finished.strength, finished.problem.load
     solution, segmentation, error = finished.solution, finished.segmentation, finished.error
     stages = [
@@ -155,6 +158,7 @@ def summarise(finished: Finished, done: Sequence[Done], drawing: Cost) -> Result
         ),
         stiffness_N_mm=strength.stiffness_N_mm,
         applied_force_N=strength.applied_N,
+        other_loads=tuple(_other(name, result) for name, result in others.items()),
         reaction_N=_world_reactions(finished),
         calibration=_calibration(finished),
         material=_material(finished),
@@ -174,6 +178,11 @@ def summarise(finished: Finished, done: Sequence[Done], drawing: Cost) -> Result
         stages=tuple(stages),
         versions=versions(),
     )
+
+
+def _other(folder: str, result: Result) -> OtherLoad:
+    kept = ("load_case", "criterion", "strength_N", "strength_error", "stiffness_N_mm")
+    return OtherLoad(folder=folder, **{name: getattr(result, name) for name in kept})
 
 
 def _world_reactions(finished: Finished) -> dict[str, tuple[float, float, float]]:

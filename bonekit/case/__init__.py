@@ -90,6 +90,10 @@ class Case(Part):
         default=None,
         description="By default single-leg stance of a femur, compression of a vertebra.",
     )
+    more_loads: tuple[LoadSettings, ...] = Field(
+        default=(),
+        description="Further loads of the same bone; each gets a run folder inside the run folder.",
+    )
     solver: SolverSettings = SolverSettings()
     uncertainty: UncertaintySettings = UncertaintySettings()
 

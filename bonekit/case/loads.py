@@ -42,6 +42,32 @@ class StanceSettings(Part):
     )
 
 
+class FallSettings(Part):
+    """Sideways fall on the greater trochanter: `bonekit.fem.fall.SidewaysFall`."""
+
+    case: Literal["sideways_fall"] = "sideways_fall"
+    adduction_deg: Annotated[float, Field(ge=-30, le=40)] = Field(
+        default=10.0, description="Between shaft and ground, the knee off the ground."
+    )
+    rotation_deg: Annotated[float, Field(ge=-60, le=60)] = Field(
+        default=15.0, description="Internal rotation of the thigh."
+    )
+    travel_mm: Annotated[float, Field(gt=0, le=10)] = Field(
+        default=1.0, description="How far the head is pressed towards the ground."
+    )
+    cap_deg: Annotated[float, Field(gt=5, le=90)] = Field(
+        default=30.0, description="Half angle of the pressed part of the head."
+    )
+    intrusion_mm: Annotated[float, Field(ge=1, le=20)] = Field(
+        default=6.0, description="How much of the trochanter rests on the ground."
+    )
+    distal: Literal["pivot", "clamped", "sliding"] = "pivot"
+    fixed_mm: Positive = Field(default=10.0, description="Length of distal shaft that is held.")
+    pivot_mm: Annotated[float, Field(ge=0, le=500)] = Field(
+        default=0.0, description="Depth of the distal hinge below the bone in view."
+    )
+
+
 class CompressionSettings(Part):
     """Compression of a vertebra: `bonekit.fem.compression.EndplateCompression`."""
 
@@ -54,4 +80,6 @@ class CompressionSettings(Part):
     )
 
 
-LoadSettings = Annotated[StanceSettings | CompressionSettings, Field(discriminator="case")]
+LoadSettings = Annotated[
+    StanceSettings | FallSettings | CompressionSettings, Field(discriminator="case")
+]

@@ -31,6 +31,9 @@ def run(
     lesions: Path | None = None,
     edge: float | None = None,
     calibrate: str | None = None,
+    load: Annotated[
+        tuple[str, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
+    ] = (),
     series: str | None = None,
     allow_metal: Annotated[bool, Parameter(negative=())] = False,
     threads: int | None = None,
@@ -62,6 +65,10 @@ def run(
     calibrate
         Measure the line from HU to density in the scan: `internal` on the patient's own tissues,
         or the name of the phantom under the patient, see `bonekit calibrate --help`.
+    load
+        Load cases by name, such as `single_leg_stance sideways_fall`; the first leads the report,
+        each further one gets a run folder in OUT. Their numbers are set in a case file. By default
+        single-leg stance of a femur, compression of a vertebra.
     series
         UID of the DICOM series, where there are several; `bonekit info SCAN` lists them.
     allow_metal
@@ -80,6 +87,8 @@ def run(
         "segmentation.lesions": lesions and str(lesions.resolve()),
         "segmentation.allow_metal": allow_metal or None,
         "calibration": _calibration(calibrate),
+        "load": {"case": load[0]} if load else None,
+        "more_loads": [{"case": name} for name in load[1:]] if load else None,
         "mesh.edge_mm": edge,
         "solver.threads": threads,
         "solver.device": device,

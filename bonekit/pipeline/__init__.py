@@ -18,6 +18,12 @@ from bonekit.case import Case, parse_case, read_case
 from bonekit.case.calibration import LineSettings, RodSettings
 from bonekit.density import CONVERSIONS
 from bonekit.errors import InputError
+from bonekit.pipeline.branches import (
+    branch_cases,
+    branch_folder,
+    branch_results,
+    drop_branches,
+)
 from bonekit.pipeline.calibrating import needs_scan, rods_of
 from bonekit.pipeline.inputs import hashes_of
 from bonekit.pipeline.progress import Progress, silent
@@ -139,7 +145,7 @@ def report_again(out: str | Path, progress: Progress = silent) -> Result:
         for name in (*STAGES,)[:-1]:
             folder.recall(name)
         folder.drop("stages/report.json")
-        return report_stage(folder, settings, hashes, progress)
+        return report_stage(folder, settings, hashes, branch_results(folder, settings), progress)
 
 
 def _onwards(folder: RunFolder, case: Case, hashes: dict[str, str], progress: Progress) -> Result:
@@ -148,7 +154,22 @@ def _onwards(folder: RunFolder, case: Case, hashes: dict[str, str], progress: Pr
     mesh_stage(folder, case, progress)
     solve_stage(folder, case, progress)
     uncertainty_stage(folder, case, progress)
-    return report_stage(folder, case, hashes, progress)
+    others = _further_loads(folder, case, hashes, progress)
+    return report_stage(folder, case, hashes, others, progress)
+
+
+def _further_loads(
+    folder: RunFolder, case: Case, hashes: dict[str, str], progress: Progress
+) -> dict[str, Result]:
+    """Do the same for each further load, in a run folder of its own inside this one."""
+    cases = branch_cases(case)
+    drop_branches(folder, set(cases))
+    found = {}
+    for name, one in cases.items():
+        branch = branch_folder(folder, name)
+        _begin(branch, one, hashes)
+        found[name] = _onwards(branch, one, hashes, progress)
+    return found
 
 
 OURS = frozenset(name for part in STAGES.values() for name in part)
@@ -165,7 +186,8 @@ def _check(case: Case) -> None:
     """Refuse settings that can't be right, before anything is read or written."""
     check_name(case.bone)
     tissue_of(case, case.bone or "femur")
-    loading_of(case.load, case.bone or "femur")
+    for load in (case.load, *case.more_loads):
+        loading_of(load, case.bone or "femur")
     name = case.material.conversion
     if name is not None and name not in CONVERSIONS:
         raise InputError(f"conversion {name!r} is unknown; known: {', '.join(CONVERSIONS)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -152,13 +153,14 @@ def mesh_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
 
     def work() -> None:
         segmentation, _ = load_segmentation(folder.path)
-        mesh = bone_mesh(segmentation, case.mesh.edge_mm)
+        axes = loading_of(case.load, segmentation.bone).axes(segmentation.anatomy)
+        mesh = bone_mesh(segmentation, case.mesh.edge_mm, axes)
         check(mesh_report(mesh, segmentation.labels))
         save_mesh(folder.path / "model.npz", mesh)
         progress("mesh", 0.6, f"{mesh.n_elements} elements")
         write_surface(surface(segmentation.labels), folder.path / "surface.stl")
 
-    folder.stage("mesh", entry(case.mesh), work)
+    folder.stage("mesh", {"mesh": entry(case.mesh), "load": entry(case.load)}, work)
 
 
 def solve_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
@@ -214,9 +216,16 @@ def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthErro
 
 
 def report_stage(
-    folder: RunFolder, case: Case, hashes: dict[str, str], progress: Progress
+    folder: RunFolder,
+    case: Case,
+    hashes: dict[str, str],
+    others: Mapping[str, Result],
+    progress: Progress,
 ) -> Result:
-    """Everything -> result.json, report.html, preview.png, mesh.vtu."""
+    """Everything -> result.json, report.html, preview.png, mesh.vtu.
+
+    `others` are the results of further loads by the names of their folders.
+    """
     progress("report", 0.0, "drawing")
 
     def work() -> None:
@@ -227,12 +236,13 @@ def report_stage(
             for name in ("calibration", "cortex"):
                 if (folder.path / f"{name}.png").is_file():
                     pictures[name] = (folder.path / f"{name}.png").read_bytes()
-        result = summarise(finished, [*folder.done.values()], cost)
+        result = summarise(finished, [*folder.done.values()], cost, others)
         _write_picture(small, folder.path / "preview.png")
         write_report(folder.path / "report.html", result, pictures)
         write_json(folder.path / "result.json", result.model_dump(mode="json"))
 
-    folder.stage("report", case.model_dump(mode="json"), work)
+    told = {name: other.strength_N for name, other in others.items()}
+    folder.stage("report", {"case": case.model_dump(mode="json"), "others": told}, work)
     progress("report", 1.0, "done")
     return Result.model_validate_json((folder.path / "result.json").read_text(encoding="utf-8"))
 

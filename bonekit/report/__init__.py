@@ -45,6 +45,7 @@ def render(result: Result, figures: Mapping[str, bytes]) -> str:
         remarks=sorted(result.remarks, key=lambda remark: SEVERITIES.index(remark.severity)),
         figures=list(in_order(figures)),
         summary=tables.summary(result),
+        loads=tables.loads(result),
         calibration=tables.calibration(result),
         material=tables.material(result),
         tissues=tables.tissues(result),

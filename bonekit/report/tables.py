@@ -56,6 +56,20 @@ def _interval(error: StrengthErrorResult | None) -> str:
     return f"{error.low_N / 1000:.2f} to {error.high_N / 1000:.2f} kN"
 
 
+def loads(result: Result) -> list[tuple[str, str, str, str, str]]:
+    """Return the answers of all loads: load, strength, interval, stiffness, criterion."""
+    return [
+        (
+            readable(one.load_case.name).capitalize(),
+            f"{one.strength_N / 1000:.2f} kN",
+            _interval(one.strength_error) or "not known",
+            f"{number(one.stiffness_N_mm)} N/mm",
+            readable(one.criterion.name),
+        )
+        for one in (result, *result.other_loads)
+    ]
+
+
 def calibration(result: Result) -> list[Row]:
     """Return the line from HU to density, and what is known of it."""
     line = result.calibration
