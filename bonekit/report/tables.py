@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bonekit.report.text import Row, number, readable, rows, share, signed
-from bonekit.result import Balance, CalibrationResult, Method, Result, StrengthErrorResult
+from bonekit.result import (
+    Balance,
+    CalibrationResult,
+    Method,
+    OtherLoad,
+    Result,
+    StrengthErrorResult,
+)
 
 BALANCED = 1e-4  # relative; a check above it is marked
 
@@ -58,6 +65,7 @@ def _interval(error: StrengthErrorResult | None) -> str:
 
 def loads(result: Result) -> list[tuple[str, str, str, str, str]]:
     """Return the answers of all loads: load, strength, interval, stiffness, criterion."""
+    answers: tuple[Result | OtherLoad, ...] = (result, *result.other_loads)
     return [
         (
             readable(one.load_case.name).capitalize(),
@@ -66,7 +74,7 @@ def loads(result: Result) -> list[tuple[str, str, str, str, str]]:
             f"{number(one.stiffness_N_mm)} N/mm",
             readable(one.criterion.name),
         )
-        for one in (result, *result.other_loads)
+        for one in answers
     ]
 
 
