@@ -16,6 +16,7 @@ from bonekit.fem.simulation import Problem, judge
 from bonekit.fem.strength import Strength
 from bonekit.image.volume import Image, LabelMap
 from bonekit.meshing.bone import element_density
+from bonekit.risk import Patient
 from bonekit.segmentation.base import BONE_REGIONS, Segmentation
 
 Float = NDArray[np.float64]
@@ -41,6 +42,7 @@ class Finished:
     cortex: Mapping[str, Any]
     error: Mapping[str, Any] | None
     scan: Mapping[str, Any]
+    patient: Patient
 
     @cached_property
     def strength(self) -> Strength:

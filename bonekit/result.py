@@ -192,6 +192,30 @@ class OtherLoad(_Part):
     stiffness_N_mm: float
 
 
+class ThresholdResult(_Part):
+    """A published limit of a risk figure."""
+
+    value: float
+    at_risk: Literal["above", "below"] = Field(description="where the study's bones broke")
+    side: Literal["above", "below", ""] = Field(description="where this bone lies")
+    source: str
+    size: str = Field(description="patients and fractures of the study")
+    sensitivity: float | None = Field(description="in percent")
+    specificity: float | None = Field(description="in percent")
+    verified: bool = Field(description="false: quoted from memory")
+
+
+class RiskFigure(_Part):
+    """A figure that clinical papers report, beside its thresholds. No verdict."""
+
+    name: str
+    unit: str
+    value: float | None
+    missing: str = Field(description="what would be needed for a value")
+    definition: str
+    thresholds: tuple[ThresholdResult, ...]
+
+
 class Result(_Part):
     """Everything a run found out about one bone."""
 
@@ -209,6 +233,7 @@ class Result(_Part):
     stiffness_N_mm: float
     applied_force_N: float
     other_loads: tuple[OtherLoad, ...] = ()
+    risk: tuple[RiskFigure, ...] = ()
     reaction_N: dict[str, tuple[float, float, float]] = Field(description="world LPS axes")
     calibration: CalibrationResult
     material: MaterialResult

@@ -16,6 +16,7 @@ from bonekit.errors import InputError
 
 G_M_S2 = 9.80665
 MASS_KG, HEIGHT_M = (25.0, 300.0), (1.0, 2.3)
+Side = Literal["above", "below", ""]
 UNVERIFIED = "quoted from memory: unverified"
 
 
@@ -119,21 +120,21 @@ class Figure:
     missing: str = ""
     definition: str = ""
 
-    def sides(self) -> tuple[str, ...]:
+    def sides(self) -> tuple[Side, ...]:
         """Say for each threshold on which side of it the figure lies."""
         if self.value is None:
-            return ("",) * len(self.thresholds)
+            return tuple("" for _ in self.thresholds)
         return tuple("above" if self.value > t.value else "below" for t in self.thresholds)
 
 
 KEAVENY = Study("Keaveny et al. 2008: transition within 20 % of 1", "", verified=True)
 STERNHEIM = Study("Sternheim et al. 2020", "24 patients, 9 fractures", 100.0, 67.0)
 BOSTON = Study(
-    f"Eggermont et al. 2020, BOSTON ({UNVERIFIED})", "not known", 100.0, 74.0, verified=False
+    f"Eggermont et al. 2020, BOSTON ({UNVERIFIED})", "size not quoted", 100.0, 74.0, verified=False
 )
 VAN_DER_LINDEN = Study(
     f"axial cortical involvement, as compared in Eggermont et al. 2020 ({UNVERIFIED})",
-    "not known",
+    "size not quoted",
     86.0,
     42.0,
     verified=False,
@@ -143,7 +144,7 @@ VAN_DER_LINDEN = Study(
 def _bct(group: str) -> Study:
     return Study(
         f"biomechanical CT, fragile bone strength, {group} ({UNVERIFIED})",
-        "not known",
+        "size not quoted",
         verified=False,
     )
 

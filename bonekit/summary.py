@@ -35,10 +35,13 @@ from bonekit.result import (
     MineralResult,
     OtherLoad,
     Result,
+    RiskFigure,
     StageRecord,
     StrengthErrorResult,
+    ThresholdResult,
     TissueResult,
 )
+from bonekit.risk import risk_figures
 from bonekit.runfolder import Cost, Done
 from bonekit.segmentation.base import Segmentation
 
@@ -159,6 +162,7 @@ def summarise(
         stiffness_N_mm=strength.stiffness_N_mm,
         applied_force_N=strength.applied_N,
         other_loads=tuple(_other(name, result) for name, result in others.items()),
+        risk=_risk(finished, others),
         reaction_N=_world_reactions(finished),
         calibration=_calibration(finished),
         material=_material(finished),
@@ -183,6 +187,32 @@ def summarise(
 def _other(folder: str, result: Result) -> OtherLoad:
     kept = ("load_case", "criterion", "strength_N", "strength_error", "stiffness_N_mm")
     return OtherLoad(folder=folder, **{name: getattr(result, name) for name in kept})
+
+
+def _risk(finished: Finished, others: Mapping[str, Result]) -> tuple[RiskFigure, ...]:
+    strengths = {finished.problem.load.name: finished.strength.strength_N}
+    for result in others.values():
+        strengths.setdefault(result.load_case.name, result.strength_N)
+    figures = risk_figures(strengths, finished.patient)
+    return tuple(
+        RiskFigure(
+            name=figure.name,
+            unit=figure.unit,
+            value=figure.value,
+            missing=figure.missing,
+            definition=figure.definition,
+            thresholds=tuple(
+                ThresholdResult(
+                    value=threshold.value,
+                    at_risk=threshold.at_risk,
+                    side=side,
+                    **vars(threshold.study),
+                )
+                for threshold, side in zip(figure.thresholds, figure.sides(), strict=True)
+            ),
+        )
+        for figure in figures
+    )
 
 
 def _world_reactions(finished: Finished) -> dict[str, tuple[float, float, float]]:

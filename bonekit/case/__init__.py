@@ -60,6 +60,16 @@ class SolverSettings(Part):
     )
 
 
+class PatientSettings(Part):
+    """What of the patient goes into the risk figures; see `bonekit.risk`."""
+
+    mass_kg: Annotated[float, Field(ge=25, le=300)] | None = None
+    height_m: Annotated[float, Field(ge=1.0, le=2.3)] | None = None
+    soft_tissue_mm: Annotated[float, Field(ge=0, le=200)] | None = Field(
+        default=None, description="Over the greater trochanter."
+    )
+
+
 class UncertaintySettings(Part):
     """What the error of the strength rests on."""
 
@@ -79,6 +89,7 @@ class Case(Part):
     series_uid: str | None = Field(
         default=None, description="DICOM series, where a folder holds several."
     )
+    patient: PatientSettings = PatientSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
     calibration: CalibrationSettings | None = Field(
         default=None,

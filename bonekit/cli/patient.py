@@ -34,6 +34,8 @@ def run(
     load: Annotated[
         tuple[str, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
     ] = (),
+    mass: float | None = None,
+    height: float | None = None,
     series: str | None = None,
     allow_metal: Annotated[bool, Parameter(negative=())] = False,
     threads: int | None = None,
@@ -69,6 +71,10 @@ def run(
         Load cases by name, such as `single_leg_stance sideways_fall`; the first leads the report,
         each further one gets a run folder in OUT. Their numbers are set in a case file. By default
         single-leg stance of a femur, compression of a vertebra.
+    mass
+        Of the patient in kg: for the figures that clinical papers report.
+    height
+        Of the patient in m.
     series
         UID of the DICOM series, where there are several; `bonekit info SCAN` lists them.
     allow_metal
@@ -89,6 +95,8 @@ def run(
         "calibration": _calibration(calibrate),
         "load": {"case": load[0]} if load else None,
         "more_loads": [{"case": name} for name in load[1:]] if load else None,
+        "patient.mass_kg": mass,
+        "patient.height_m": height,
         "mesh.edge_mm": edge,
         "solver.threads": threads,
         "solver.device": device,

@@ -39,6 +39,7 @@ from bonekit.pipeline.progress import Progress
 from bonekit.report import write_report
 from bonekit.resolve import loading_of, tissue_of
 from bonekit.result import Result
+from bonekit.risk import Patient
 from bonekit.runfolder import RunFolder, measured, write_json
 from bonekit.segmentation.base import Segmentation
 from bonekit.segmentation.baseline import from_labels, segment
@@ -366,4 +367,5 @@ def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished
         scan=_json(folder, "scan.json"),
         inputs=dict(sorted(hashes.items())),
         synthetic=case.synthetic,
+        patient=Patient(**case.patient.model_dump()),
     )

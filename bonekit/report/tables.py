@@ -78,6 +78,21 @@ def loads(result: Result) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
+def risk(result: Result) -> list[tuple[str, str, str, str]]:
+    """Return the risk figures: figure, value, published threshold, study."""
+    lines = []
+    for figure in result.risk:
+        value = "needs " + figure.missing if figure.value is None else number(figure.value)
+        for n, it in enumerate(figure.thresholds):
+            study = "; ".join(part for part in (it.source, it.size) if part)
+            if it.sensitivity is not None and it.specificity is not None:
+                study += f"; sensitivity {it.sensitivity:g} %, specificity {it.specificity:g} %"
+            name = f"{figure.name} ({figure.definition})" if n == 0 else ""
+            shown = f"{value} {figure.unit}".rstrip() if n == 0 else ""
+            lines.append((name, shown, f"broke {it.at_risk} {number(it.value)}", study))
+    return lines
+
+
 def calibration(result: Result) -> list[Row]:
     """Return the line from HU to density, and what is known of it."""
     line = result.calibration
