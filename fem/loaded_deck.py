@@ -40,7 +40,8 @@ def loaded_deck(
     """Make a deck that another solver can run as it is.
 
     It has element sets of the regions (``R_``), surfaces and node sets of the named patches
-    (``S_``, ``N_``), surfaces of the interfaces between regions (``I_``), and one step.
+    (``S_``, ``N_``), surfaces of the interfaces between regions (by both names, no prefix: one
+    would be too long for Code_Aster), and one step.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def loaded_deck(
     step = step_on_patches(load, mesh, anatomy, patches, axes)
     nodes = {f"N_{name}": node_areas(mesh, patch)[0] for name, patch in patches.items()}
     surfaces = {f"S_{name}": patch.faces for name, patch in patches.items()}
-    surfaces |= {f"I_{name}": patch.faces for name, patch in interfaces(mesh).items()}
+    surfaces |= {name: patch.faces for name, patch in interfaces(mesh).items()}
     bins, materials = _materials(mesh, E_MPa, nu, bins_MPa, hardening)
     deck = Deck(
         mesh.nodes_mm @ axes,

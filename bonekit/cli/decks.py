@@ -39,8 +39,8 @@ def export(
         .comm (Code_Aster). Of a mesh.vtu also .msh (Gmsh), .vtu.
     tetra
         Mesh the bone anew with tetrahedra that conform to its regions: the deck has element sets
-        R_<region>, surfaces S_ and node sets N_<patch> named by anatomy, surfaces I_ of the
-        interfaces between regions, and the supports and load of the run.
+        R_<region>, surfaces S_ and node sets N_<patch> named by anatomy, surfaces of interfaces
+        such as CORTEX_LESION, and the supports and load of the run.
     edge
         Edge length of the tetrahedra in mm.
     order

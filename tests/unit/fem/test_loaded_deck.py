@@ -1,0 +1,264 @@
+"""Steps, sets and materials of decks on a bone with parts whose surfaces are known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.vertebra import VertebraAnatomy
+from bonekit.errors import InputError
+from bonekit.fem.deck import Deck
+from bonekit.fem.decks import WRITERS, deck_of_model, write_deck
+from bonekit.fem.load_on_patches import node_areas
+from bonekit.fem.loadcases import LoadCase
+from bonekit.fem.loaded_deck import PMMA, loaded_deck
+from bonekit.fem.model import Constraint, Model
+from bonekit.image.volume import Grid, LabelMap
+from bonekit.meshing.columns import WithParts
+from bonekit.meshing.fitted_parts import fitted_parts
+from bonekit.meshing.named_sets import NamedSet, interfaces
+from bonekit.meshing.quadratic import quadratic
+from bonekit.meshing.tetmesh import TetMesh
+from bonekit.meshing.voxel import VoxelMesh
+from bonekit.meshing.voxelise import voxel_mesh
+from bonekit.segmentation.base import BONE_REGIONS, PARTS
+
+ALL = (*BONE_REGIONS, *PARTS.values())
+STANCE = {"force_N": 1000.0, "fixed_mm": 10.0, "cap_deg": 40.0}
+FALL = {"travel_mm": 1.0, "fixed_mm": 10.0, "distal": "sliding"}
+UP, RIGHT = np.array([0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0])
+
+
+def block() -> tuple[LabelMap, VertebraAnatomy]:
+    """A body of 28 x 28 x 24 mm, its upper half another region."""
+    grid = Grid.of((18, 18, 16), 2.0, (-17.0, -17.0, -15.0))
+    x, y, z = np.moveaxis(grid.points(), -1, 0)
+    inside = (np.abs(x) < 15) & (np.abs(y) < 15) & (np.abs(z) < 12)
+    array = np.where(inside, np.where(z > 0, 3, 2), 0).astype(np.uint8)
+    top = np.array([0.0, 0.0, 12.0])
+    front = np.array([0.0, -1.0, 0.0])
+    anatomy = VertebraAnatomy(np.zeros(3), top, -top, UP, -UP, UP, front, 24.0, 30.0, 30.0)
+    return LabelMap(array, grid, {2: "trabecular", 3: "lesion"}), anatomy
+
+
+def femur() -> tuple[LabelMap, FemurAnatomy]:
+    """Head on a neck into a shaft with a trochanter."""
+    grid = Grid.of((36, 20, 60), 3.0, (-30.0, -30.0, -140.0))
+    x, y, z = np.moveaxis(grid.points(), -1, 0)
+    head = x**2 + y**2 + z**2 < 24.0**2
+    neck = (np.hypot(y, z) < 13) & (x > 0) & (x < 45)
+    shaft = (np.hypot(x - 42, y) < 15) & (z < 15) & (z > -120)
+    array = np.where(head | neck | shaft, 2, 0).astype(np.uint8)
+    end = np.array([42.0, 0.0, -120.0])
+    anatomy = FemurAnatomy("left", np.zeros(3), 24.0, RIGHT, end, UP, 0.0, 70.0, 700.0)
+    return LabelMap(array, grid, {2: "trabecular"}), anatomy
+
+
+def load_case(name: str, numbers: dict[str, float | str], direction: np.ndarray) -> LoadCase:
+    return LoadCase(name, "words", "none", numbers, "femoral_head", "distal_shaft", direction)
+
+
+def in_tetrahedra(mesh: VoxelMesh, n_nodes: int) -> TetMesh:
+    """Five tetrahedra for each brick, turned in every other one so that faces meet."""
+    even = np.array([(0, 1, 2, 5), (0, 2, 3, 7), (0, 5, 7, 4), (2, 7, 5, 6), (0, 2, 7, 5)])
+    odd = np.array([(1, 2, 3, 6), (1, 3, 0, 4), (1, 6, 4, 5), (3, 4, 6, 7), (1, 3, 4, 6)])
+    turned = (mesh.element_ijk.sum(axis=1) % 2 == 1)[:, None, None]
+    cells = np.where(turned, mesh.elements[:, odd], mesh.elements[:, even]).reshape(-1, 4)
+    region = np.repeat(mesh.element_region, 5)
+    nodes = mesh.nodes_mm
+    if n_nodes == 10:
+        made = quadratic(nodes, cells)
+        nodes, cells = made.nodes_mm, made.tetrahedra
+    return TetMesh(nodes, cells, region, mesh.names)
+
+
+@pytest.mark.parametrize("n_nodes", [4, 8, 10])
+def test_a_vertebra_is_pressed_between_its_caps(n_nodes: int) -> None:
+    labels, anatomy = block()
+    made = fitted_parts(labels, anatomy, ["caps"])
+    bricks = voxel_mesh(made.labels, 2.0, anatomy.frame, ALL)
+    mesh = bricks if n_nodes == 8 else in_tetrahedra(bricks, n_nodes)
+    load = load_case("endplate_compression", {"strain": 0.01, "height_mm": 24.0}, -UP)
+    E = np.where(mesh.element_region == 3, 500.0, 1000.0)
+    bone = mesh.element_region < 20
+    E[np.flatnonzero(bone)[0]] = 500.0
+    deck, bins = loaded_deck(mesh, E, 0.4, anatomy, load, anatomy.frame, made.parts)
+    (step,) = deck.steps
+    bottom, top = step.constraints
+    z = deck.nodes_mm[:, 2]
+    # all nodes of the flat faces, middle ones too
+    np.testing.assert_array_equal(bottom.nodes, np.flatnonzero(z < z.min() + 1e-6))
+    np.testing.assert_array_equal(top.nodes, np.flatnonzero(z > z.max() - 1e-6))
+    assert (top.components, top.displacement_mm) == ((2,), pytest.approx(-0.24))
+    assert bottom.components == (0, 1, 2)
+    assert [m.E_MPa for m in deck.materials] == [1000.0, 500.0, 2500.0]
+    assert [m.nu for m in deck.materials] == [0.4, 0.4, PMMA.nu]
+    np.testing.assert_array_equal(bins.material == 2, mesh.element_region > 20)
+    np.testing.assert_array_equal(np.array([1000.0, 500.0])[bins.material[bone]], E[bone])
+    regions = {f"R_{name}" for name in ("trabecular", "lesion", "cap_superior", "cap_inferior")}
+    assert set(deck.element_sets) == regions
+    assert {"S_cap_superior_face", "S_superior_face", "trabecular_lesion"} <= set(deck.surfaces)
+    assert "lesion_cap_superior" in deck.surfaces
+    assert "lesion_cap_inferior" not in deck.surfaces
+    np.testing.assert_array_equal(deck.node_sets["N_cap_superior_face"], top.nodes)
+
+
+def stance(
+    parts: bool, axes: np.ndarray, numbers: dict[str, float | str] = STANCE
+) -> tuple[Deck, FemurAnatomy, np.ndarray, WithParts]:
+    labels, anatomy = femur()
+    direction = np.array([0.1, 0.0, -1.0]) / np.hypot(0.1, 1.0)
+    made = fitted_parts(labels, anatomy, ["cup"] if parts else [], direction)
+    mesh = in_tetrahedra(voxel_mesh(made.labels, 3.0, regions=ALL), 10)
+    load = load_case("single_leg_stance", numbers, direction)
+    E = np.full(mesh.n_elements, 1000.0)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, load, axes, made.parts)
+    return deck, anatomy, direction, made
+
+
+def test_a_stance_presses_on_the_cup() -> None:
+    turned = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    deck, anatomy, direction, made = stance(True, turned)
+    (step,) = deck.steps
+    (load,), (held,) = step.loads, step.constraints
+    world = deck.nodes_mm @ turned.T
+    np.testing.assert_allclose(load.force_N.sum(axis=0), 1000.0 * turned.T @ direction, atol=1e-9)
+    (cup,) = made.parts
+    assert ((world[load.nodes] - cup.face_mm) @ cup.axis > -4.0).all()
+    # even over the face: the force's line goes through its middle
+    share = np.linalg.norm(load.force_N, axis=1) / 1000.0
+    middle = share @ world[load.nodes] - cup.face_mm
+    assert np.linalg.norm(middle - (middle @ cup.axis) * cup.axis) < 1.5
+    height = anatomy.height_mm(world)
+    np.testing.assert_array_equal(held.nodes, np.flatnonzero(height <= height.min() + 10.0 + 1e-6))
+
+
+def test_a_stance_presses_on_the_head() -> None:
+    deck, anatomy, direction, _ = stance(False, np.eye(3))
+    (load,) = deck.steps[0].loads
+    np.testing.assert_allclose(load.force_N.sum(axis=0), 1000.0 * direction, atol=1e-9)
+    away = deck.nodes_mm[load.nodes] - anatomy.head_centre_mm
+    cosine = away @ -direction / np.linalg.norm(away, axis=1)
+    assert cosine.min() > np.cos(np.radians(50.0))  # the patch's faces have their middle within 40
+    share = np.linalg.norm(load.force_N, axis=1) / 1000.0
+    middle = share @ away
+    assert np.linalg.norm(np.cross(middle, direction)) < 1.5  # through the head's centre
+    assert set(deck.node_sets) == {"N_head_cap", "N_distal_face"}
+
+
+def test_a_fall_presses_the_head_towards_the_pad() -> None:
+    labels, anatomy = femur()
+    made = fitted_parts(labels, anatomy, ["pad", "cup"], RIGHT, -RIGHT)
+    mesh = voxel_mesh(made.labels, 3.0, regions=ALL)
+    E = np.full(mesh.n_elements, 1000.0)
+    load = load_case("sideways_fall", FALL, RIGHT)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, load, np.eye(3), made.parts)
+    head, ground, shaft = deck.steps[0].constraints
+    assert (head.components, head.displacement_mm) == ((0,), 1.0)
+    assert (ground.components, ground.displacement_mm) == ((0,), 0.0)
+    assert shaft.components == (1, 2)
+    x = deck.nodes_mm[:, 0]
+    assert x[ground.nodes].min() > x.max() - 3.1
+    assert x[head.nodes].max() < x.min() + 3.1
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, load, np.diag([-1.0, -1.0, 1.0]), made.parts)
+    assert deck.steps[0].constraints[0].displacement_mm == -1.0
+    bare = made.parts[1:]
+    with pytest.raises(InputError, match="and no pad can't be put on another mesh"):
+        loaded_deck(mesh, E, 0.3, anatomy, load, np.eye(3), bare)
+
+
+@pytest.mark.parametrize("n_nodes", [4, 8, 10])
+def test_nodes_of_a_patch_share_its_area(n_nodes: int) -> None:
+    bricks = VoxelMesh(np.ones((3, 3, 1), np.uint8), Grid.of((3, 3, 1), 2.0), {1: "bone"})
+    mesh = bricks if n_nodes == 8 else in_tetrahedra(bricks, n_nodes)
+    cells = mesh.world_elements[:, : 8 if n_nodes == 8 else 4]
+    faces = [((4, 5, 6, 7), 1)] if n_nodes == 8 else [
+        ((0, 2, 1), 0), ((0, 1, 3), 1), ((1, 2, 3), 2), ((2, 0, 3), 3)
+    ]  # fmt: skip
+    top = mesh.nodes_mm[:, 2].max()
+    chosen = [
+        (e, f)
+        for corners, f in faces
+        for e in np.flatnonzero((mesh.nodes_mm[cells[:, corners], 2] > top - 1e-6).all(axis=1))
+    ]
+    nodes, area = node_areas(mesh, NamedSet(np.zeros(0, int), np.array(chosen), 36.0))
+    assert area.sum() == pytest.approx(36.0)
+    on_top = np.flatnonzero(mesh.nodes_mm[:, 2] > top - 1e-6)
+    np.testing.assert_array_equal(nodes, on_top)
+    middle = area @ mesh.nodes_mm[nodes] / 36.0
+    np.testing.assert_allclose(middle[:2], [2.0, 2.0], atol=1e-9)
+    if n_nodes == 10:
+        assert (area[nodes < bricks.n_nodes] == 0).all()
+
+
+def test_interfaces_lie_between_two_regions() -> None:
+    labels, _ = block()
+    mesh = in_tetrahedra(voxel_mesh(labels, 2.0), 4)
+    found = interfaces(mesh)
+    assert set(found) == {"trabecular_lesion"}
+    patch = found["trabecular_lesion"]
+    assert patch.area_mm2 == pytest.approx(28.0**2, rel=1e-6)
+    np.testing.assert_allclose(mesh.nodes_mm[patch.nodes, 2], 0.0, atol=1e-9)
+    assert (mesh.region[patch.faces[:, 0]] == 2).all()
+
+
+def test_what_a_deck_cannot_hold_is_refused(tmp_path: Path) -> None:
+    for numbers, word in (({"head": "cup"}, "'cup'"), ({"distal": "pivot"}, "'pivot'")):
+        with pytest.raises(InputError, match=f"{word}.*needs rigid caps or springs"):
+            stance(False, np.eye(3), STANCE | numbers)
+    labels, anatomy = block()
+    mesh = voxel_mesh(labels, 2.0, anatomy.frame)
+    E = np.full(mesh.n_elements, 1000.0)
+    other = load_case("torsion", {}, UP)
+    with pytest.raises(InputError, match=r"'torsion' can't be put on another mesh; known: single"):
+        loaded_deck(mesh, E, 0.3, anatomy, other, anatomy.frame)
+    press = load_case("endplate_compression", {"strain": 0.01, "height_mm": 24.0}, -UP)
+    with pytest.raises(InputError, match=r"\(3,\) moduli for"):
+        loaded_deck(mesh, E[:3], 0.3, anatomy, press, anatomy.frame)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, press, anatomy.frame)
+    with pytest.raises(InputError, match="names 1 that the mesh does not have"):
+        replace(deck, node_sets={"N_far": np.array([10**6])})
+    made = fitted_parts(labels, anatomy, ["caps"])
+    mesh = voxel_mesh(made.labels, 2.0, anatomy.frame, ALL)
+    E = np.full(mesh.n_elements, 1000.0)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, press, anatomy.frame, made.parts)
+    for suffix in WRITERS:  # names are short enough for all
+        write_deck(deck, tmp_path / f"a{suffix}")
+
+
+def test_parts_belong_to_a_bone() -> None:
+    labels, anatomy = block()
+    with pytest.raises(InputError, match="a vertebra takes caps, each once; asked for cup"):
+        fitted_parts(labels, anatomy, ["cup"])
+    bone, femoral = femur()
+    with pytest.raises(
+        InputError, match="a femur takes cup and pad, each once; asked for cup, cup"
+    ):
+        fitted_parts(bone, femoral, ["cup", "cup"])
+    assert fitted_parts(labels, anatomy, []).labels is labels
+    with pytest.raises(InputError, match="from back to front"):
+        fitted_parts(bone, femoral, ["cup"], femoral.frame[:, 1])
+
+
+def test_models_with_rigid_caps_or_springs_give_no_deck(
+    springs: Callable[[VoxelMesh], Model],
+) -> None:
+    mesh = VoxelMesh(np.ones((2, 2, 2), np.uint8), Grid.of((2, 2, 2), 2.0), {1: "bone"})
+    with pytest.raises(InputError, match="no rigid caps and no springs, this model has ground"):
+        deck_of_model(springs(mesh))
+
+
+@pytest.fixture
+def springs() -> Callable[[VoxelMesh], Model]:
+    """A model on springs."""
+    from bonekit.fem.conforming_model import ElasticSupport
+
+    def on(mesh: VoxelMesh) -> Model:
+        support = ElasticSupport("ground", np.arange(4), 10.0)
+        held = (Constraint("side", np.arange(4, 8)),)
+        return Model(mesh, np.full(mesh.n_elements, 1e3), 0.3, held, (), (support,))
+
+    return on
