@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import pyvista as pv
 import yaml
 from jsonschema import Draft202012Validator
 from matplotlib.image import imread as read_png
@@ -263,6 +265,61 @@ def test_mesh_of_a_label_map(
         assert type(read_mesh(tmp_path / name)[0]).__name__ == (
             "TetMesh" if "tetra" in options else "VoxelMesh"
         )
+
+
+def test_mesh_of_a_run_with_a_part_and_smooth_coarse_bricks(
+    finished: Path, tmp_path: Path, command: Command
+) -> None:
+    options = ("--edge", "2.5", "--cup", "--coarsen", "2", "--smooth-boundary")
+    out = tmp_path / "cup.vtu"
+    code, printed, errors = command("mesh", finished, "-o", out, *options)
+    assert code == 0, errors
+    assert "cup: " in printed
+    assert "outer nodes moved" in printed
+    grid = pv.read(out)
+    assert set(np.unique(grid.cell_data["region"])) >= {1, 2, 20}
+    fill = np.asarray(grid.cell_data["fill"])
+    assert 0.5 < fill.mean() <= 1.1
+    off_grid = np.abs((grid.points - grid.points[0]) / 5.0)
+    assert np.abs(off_grid - np.rint(off_grid)).max() > 0.05  # nodes have left the grid
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("bone.vtu", ["--kind", "tetra", "--coarsen", "2"], "--coarsen only for kind voxel"),
+        ("bone.vtu", ["--cup"], "--cup only for elements of a run's bone"),
+        ("bone.stl", ["--hole-mm", "5"], "--hole-mm only for a surface that is read"),
+        ("bone.stl", ["--smooth-boundary"], "--smooth-boundary only for kind voxel"),
+    ],
+)
+def test_options_of_mesh_that_would_do_nothing_are_refused(
+    finished: Path, tmp_path: Path, command: Command, name: str, options: list[str], words: str
+) -> None:
+    labels = finished / "labels.nii.gz"
+    code, _, errors = command("mesh", labels, "-o", tmp_path / name, *options)
+    assert (code, words in flat(errors)) == (2, True), errors
+    assert not (tmp_path / name).exists()
+
+
+def test_holes_up_to_a_size_are_closed(finished: Path, tmp_path: Path, command: Command) -> None:
+    whole = pv.read(finished / "surface.stl")
+    low = whole.points[:, 2].min() + 20.0
+    whole.clip("z", origin=(0.0, 0.0, low), invert=False).save(tmp_path / "cut.ply")
+    cut, out = tmp_path / "cut.ply", tmp_path / "closed.stl"
+    code, _, errors = command("mesh", cut, "-o", out)
+    assert (code, out.exists()) == (2, False), errors
+    code, _, errors = command("mesh", cut, "-o", out, "--hole-mm", "200")
+    assert code == 0, errors
+    assert pv.read(out).n_open_edges == 0
+
+
+@pytest.mark.parametrize("options", [["--cup"], ["--no-load"]])
+def test_options_of_export_need_tetrahedra(
+    finished: Path, tmp_path: Path, command: Command, options: list[str]
+) -> None:
+    code, _, errors = command("export", finished, tmp_path / "bone.inp", *options)
+    assert (code, "only for tetrahedra of a run (--tetra)" in flat(errors)) == (2, True)
 
 
 def test_export_writes_a_deck_with_its_materials(

@@ -9,7 +9,9 @@ from bonekit.errors import InputError
 from bonekit.fem.deck_reading import read_deck
 from bonekit.fem.decks import deck_of, export_mesh, write_deck
 from bonekit.meshing.interchange import read_mesh
-from bonekit.pipeline.exporting import export_run, export_tetrahedra, map_onto
+from bonekit.pipeline.exporting import bone_in, export_run, export_tetrahedra, map_onto
+from bonekit.pipeline.stages import case_of, problem_of
+from bonekit.runfolder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,9 @@ def test_a_deck_in_another_frame_is_refused(finished: Path, deck: Path, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_run_goes_out_as_tetrahedra(finished: Path, tmp_path: Path, order: int) -> None:
-    mesh, E, bins = export_tetrahedra(finished, tmp_path / "run.inp", 6.0, order)  # type: ignore[arg-type]
+    mesh, E, bins = export_tetrahedra(finished, tmp_path / "run.inp", 6.0, order, load=False)  # type: ignore[arg-type]
+    np.testing.assert_allclose(read_deck(tmp_path / "run.inp").nodes_mm, mesh.nodes_mm, atol=1e-9)
+    assert "*STEP" not in (tmp_path / "run.inp").read_text()
     assert mesh.elements.shape[1] == (4 if order == 1 else 10)
     back = read_deck(tmp_path / "run.inp")
     assert back.n_elements == mesh.n_elements
@@ -76,6 +80,30 @@ def test_a_run_goes_out_as_tetrahedra(finished: Path, tmp_path: Path, order: int
     _, cells, _ = read_mesh(finished / "mesh.vtu")
     volume = np.abs(mesh.volumes_mm3)
     assert np.average(E, weights=volume) == pytest.approx(cells["E_MPa"].mean(), rel=0.06)
+
+
+@pytest.mark.slow
+def test_tetrahedra_with_a_cup_carry_the_load_of_the_run(finished: Path, tmp_path: Path) -> None:
+    mesh, E, bins = export_tetrahedra(finished, tmp_path / "cup.inp", 7.0, parts=["cup"])
+    back = read_deck(tmp_path / "cup.inp")
+    cup = mesh.region == 20
+    assert (E[cup] == 2500.0).all()
+    assert (bins.E_MPa[bins.material[cup]] == 2500.0).all()
+    assert len(back.element_sets["R_CUP"]) == np.count_nonzero(cup) > 100
+    assert {"FEMORAL_HEAD", "DISTAL_SHAFT", "N_CUP_FACE"} <= set(back.node_sets)
+    text = (tmp_path / "cup.inp").read_text()
+    force = np.zeros(3)
+    for row in text.split("*CLOAD\n")[1].split("*")[0].split():
+        _, axis, value = row.split(",")
+        force[int(axis) - 1] += float(value)
+    case = problem_of(RunFolder.of(finished, ("mesh",)), case_of(RunFolder.of(finished, ())))
+    axes = case.model.mesh.grid.direction
+    np.testing.assert_allclose(axes @ force, 1000.0 * case.load.direction, atol=1e-6)
+    np.testing.assert_allclose(back.nodes_mm @ axes.T, mesh.nodes_mm, atol=1e-9)
+    top = mesh.centres_mm[cup].mean(axis=0)
+    head = bone_in(finished).segmentation.anatomy.head_centre_mm  # type: ignore[union-attr]
+    away = (top - head) / np.linalg.norm(top - head)
+    assert away @ -case.load.direction > 0.99
 
 
 def test_an_unfinished_run_is_refused(folder: Path, tmp_path: Path) -> None:
