@@ -38,21 +38,35 @@ BASIX = {
     10: [0, 1, 2, 3, 9, 8, 5, 7, 6, 4],
 }
 EDGES = [(0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3)]  # whose middles are nodes 4 to 9
+BASIX_EDGES = [(2, 3), (1, 3), (1, 2), (0, 3), (0, 2), (0, 1)]  # the same in basix order
 DIRECT_BELOW = 12_000  # unknowns up to which a factorisation is faster than multigrid
 LEAST_SCIPY_AMG = 60_000  # unknowns from which SciPy's factorisation takes too much memory
 CORRECTIONS = 4  # solves at most, each of what the one before has left
+# Smoothed aggregation of the rigid motions. A threshold, SOR, blocks and less aggressive coarsening
+# made the set-up dearer and, at moduli that differ by 1e3, the answer NaN: aggregates of few nodes
+# leave zeros on the diagonal, which only point Jacobi passes over.
+GAMG = {
+    "pc_type": "gamg",
+    "pc_gamg_type": "agg",
+    "pc_gamg_threshold": "0.0",
+    "pc_gamg_coarse_eq_limit": "1000",  # a fifth fewer iterations than 50
+    "mg_levels_ksp_type": "chebyshev",
+    "mg_levels_pc_type": "jacobi",
+}
 OPTIONS = {
-    # Smoothed aggregation of the rigid motions. A threshold, SOR and less aggressive coarsening
-    # made the set-up dearer and, at moduli that differ by 1e3, the answer NaN.
-    "cg": {
+    "cg": {"ksp_type": "cg", "ksp_norm_type": "unpreconditioned", **GAMG},
+    # Elements of ten nodes, above those of four: a third of the time of aggregation alone.
+    "quadratic": {
         "ksp_type": "cg",
         "ksp_norm_type": "unpreconditioned",
-        "pc_type": "gamg",
-        "pc_gamg_type": "agg",
-        "pc_gamg_threshold": "0.0",
-        "pc_gamg_coarse_eq_limit": "1000",  # a fifth fewer iterations than 50
+        "pc_type": "mg",
         "mg_levels_ksp_type": "chebyshev",
+        "mg_levels_ksp_max_it": "1",
         "mg_levels_pc_type": "jacobi",
+        "mg_coarse_ksp_type": "richardson",
+        "mg_coarse_ksp_max_it": "2",
+        "mg_coarse_ksp_norm_type": "none",
+        **{f"mg_coarse_{name}": value for name, value in GAMG.items()},
     },
     "direct": {
         "ksp_type": "preonly",
@@ -106,7 +120,9 @@ def version() -> tuple[int, ...]:
 
 @cache
 def petsc() -> Any:
-    """Import PETSc; None if dolfinx came without it."""
+    """Import PETSc; None if dolfinx came without it, or it is switched off for a test."""
+    if os.environ.get("BONEKIT_PETSC", "yes") == "no":
+        return None
     try:
         from petsc4py import PETSc
     except ImportError:
@@ -183,11 +199,6 @@ class Body:
         out = fem.Function(W)
         out.x.array[rows(W.dofmap.list, 1)[: len(self.cell), 0]] = values[self.cell]
         return out
-
-    def origin(self) -> Any:
-        """Coordinates of the nodes of this process about a centre common to all."""
-        x = self.V.tabulate_dof_coordinates()[: self.owned]
-        return x - self.comm.allreduce(x.sum(axis=0)) / self.comm.allreduce(self.owned)
 
 
 def share(comm: Any, array: Any) -> Any:
@@ -285,6 +296,8 @@ def petsc_solver(problem: Elastic, model: dict[str, Any], log: Log) -> Solve:
     import dolfinx.fem.petsc as fem_petsc
 
     body = problem.body
+    # Products of matrices that look for equal rows take up to twice the time, whatever the element.
+    petsc().Options()["mat_no_inode"] = "true"
     with log.stage("assembly"):
         A = fem_petsc.assemble_matrix(problem.stiffness, bcs=problem.supports)
         A.assemble()
@@ -295,15 +308,19 @@ def petsc_solver(problem: Elastic, model: dict[str, Any], log: Log) -> Solve:
     method = chosen(model, A.getSize()[0])
     with log.stage("set-up"):
         A.setOption(petsc().Mat.Option.SPD, True)
-        A.setNearNullSpace(rigid_motions(body))
+        A.setNearNullSpace(rigid_motions(body.V))
         ksp = petsc().KSP().create(body.comm)
         ksp.setOptionsPrefix("bonekit_")
+        two_levels = method == "cg" and model["cells"].shape[1] == 10
         if body.comm.size == 1:  # the fastest triple product of one process: a third of the set-up
             petsc().Options()["matptap_via"] = "rap"
         options = petsc().Options("bonekit_")
-        for name, value in {**OPTIONS[method], **json.loads(str(model["options"]))}.items():
+        ours = OPTIONS["quadratic" if two_levels else method]
+        for name, value in {**ours, **json.loads(str(model["options"]))}.items():
             options[name] = value
         ksp.setOperators(A)
+        if two_levels:
+            add_linear_level(ksp.getPC(), A, problem)
         ksp.setFromOptions()
         ksp.setUp()
     log.write(method=f"PETSc {method}", unknowns=A.getSize()[0])
@@ -337,21 +354,74 @@ def reason_name(reason: int) -> str:
     return next((f"{n} ({reason})" for n, v in names if v == reason), str(reason))
 
 
-def rigid_motions(body: Body) -> Any:
+def add_linear_level(pc: Any, A: Any, problem: Elastic) -> None:
+    """Put elements of four nodes below those of ten, by Galerkin's product."""
+    P, coarse = interpolation(problem.body, problem.held)
+    below = A.ptap(P)
+    diagonal = below.getDiagonal()
+    diagonal.array[diagonal.array == 0] = 1.0  # held
+    below.setDiagonal(diagonal)
+    below.setBlockSize(3)
+    below.setOption(petsc().Mat.Option.SPD, True)
+    below.setNearNullSpace(rigid_motions(coarse))
+    pc.setType("mg")
+    pc.setMGLevels(2)
+    pc.setMGInterpolation(1, P)
+    pc.getMGCoarseSolve().setOperators(below, below)
+
+
+def interpolation(body: Body, held: Any) -> tuple[Any, Any]:
+    """Matrix from displacements of corners to those of all ten nodes, and the corners' space.
+
+    A middle has the mean of its ends. What is held is zero on both sides.
+    """
+    coarse = function_space(body.mesh, "Lagrange", 1, 3)
+    fine, corner = rows(body.V.dofmap.list, 10), rows(coarse.dofmap.list, 4)
+    ends = np.zeros((len(held), 2), dtype=np.int32)
+    ends[fine[:, :4]] = corner[..., None]
+    for middle, edge in enumerate(BASIX_EDGES, 4):
+        ends[fine[:, middle]] = corner[:, edge]
+    maps = body.V.dofmap.index_map, coarse.dofmap.index_map
+    there = np.arange(maps[1].size_local + maps[1].num_ghosts, dtype=np.int32)
+    held_below = np.zeros((len(there), 3), dtype=bool)
+    held_below[corner] = held[fine[:, :4]]
+
+    number = np.asarray(maps[1].local_to_global(there))
+    ends = ends[: body.owned]
+    ends = np.take_along_axis(ends, np.argsort(number[ends], axis=1), axis=1)
+    free = ~held[: body.owned, :, None] & ~held_below[ends].transpose(0, 2, 1)
+    single = (ends[:, 0] == ends[:, 1])[:, None, None]
+    weight = np.where(single, 1.0, 0.5) * free
+    column = 3 * number[ends][:, None, :] + np.arange(3)[:, None]
+    kept = np.broadcast_to(~single | [True, False], column.shape)
+    starts = np.concatenate([[0], np.cumsum(kept.sum(axis=2).ravel())])
+    kind = petsc().IntType
+    sizes = tuple((3 * m.size_local, 3 * m.size_global) for m in maps)
+    csr = (starts.astype(kind), column[kept].astype(kind), weight[kept])
+    return petsc().Mat().createAIJ(sizes, bsize=3, csr=csr, comm=body.comm), coarse
+
+
+def rigid_motions(space: Any) -> Any:
     """Make translations and rotations, orthonormal, as PETSc's near-nullspace."""
-    x = body.origin()
+    comm = space.mesh.comm
+    x = about_centre(space)
     motions = np.zeros((6, len(x), 3))
     for axis in range(3):
         motions[axis, :, axis] = 1.0
         motions[3 + axis] = np.cross(np.eye(3)[axis], x)
-    vectors = [
-        petsc().Vec().createWithArray(m.ravel().copy(), bsize=3, comm=body.comm) for m in motions
-    ]
+    vectors = [petsc().Vec().createWithArray(m.ravel().copy(), bsize=3, comm=comm) for m in motions]
     for i, vector in enumerate(vectors):
         for other in vectors[:i] * 2:  # Gram-Schmidt, twice is enough
             vector.axpy(-vector.dot(other), other)
         vector.normalize()
-    return petsc().NullSpace().create(vectors=vectors, comm=body.comm)
+    return petsc().NullSpace().create(vectors=vectors, comm=comm)
+
+
+def about_centre(space: Any) -> Any:
+    """Coordinates of the nodes of this process about a centre common to all."""
+    owned, comm = space.dofmap.index_map.size_local, space.mesh.comm
+    x = space.tabulate_dof_coordinates()[:owned]
+    return x - comm.allreduce(x.sum(axis=0)) / comm.allreduce(owned)
 
 
 def scipy_solver(problem: Elastic, model: dict[str, Any], log: Log) -> Solve:
@@ -389,9 +459,10 @@ def pyamg_solver(A: Any, body: Body, model: dict[str, Any], log: Log) -> Solve:
             return scipy_factor(A)
         raise Failure(
             "packages",
-            f"{A.shape[0]} unknowns without petsc4py need pyamg, which {sys.executable} lacks",
+            f"{A.shape[0]} unknowns without petsc4py need pyamg, which {sys.executable} lacks: "
+            f"{sys.executable} -m pip install pyamg",
         ) from None
-    x = body.origin()
+    x = about_centre(body.V)
     eye = [np.broadcast_to(row, x.shape) for row in np.eye(3)]
     B = np.stack([w.ravel() for w in [*eye, *(np.cross(row, x) for row in np.eye(3))]], axis=1)
     smoother = ("block_gauss_seidel", {"sweep": "symmetric"})
