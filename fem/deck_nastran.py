@@ -99,8 +99,13 @@ def _material(number: int, material: Material) -> list[str]:
 
 
 def _table(number: int, material: Material) -> list[str]:
-    """Stress over total strain, from the origin."""
-    stress, plastic = np.array(material.hardening).T
+    """Stress over total strain, from the origin.
+
+    Nastran goes on along the last slope (Autodesk and Altair reference, TABLES1), Abaqus stays at
+    the last stress: a point at one plastic strain more makes Nastran stay there too.
+    """
+    rows_given = np.array(material.hardening)
+    stress, plastic = np.vstack([rows_given, rows_given[-1] + (0.0, 1.0)]).T
     pairs = np.column_stack([stress / material.E_MPa + plastic, stress])
     fields = [REAL % 0.0, REAL % 0.0, *(REAL % x for x in pairs.ravel()), f"{'ENDT':>16s}"]
     rows = [f"*       {''.join(fields[i : i + 4])}*" for i in range(0, len(fields), 4)]

@@ -25,6 +25,7 @@ def export(
     caps: Flag = False,
     pad: Flag = False,
     load: bool = True,
+    plastic: Flag = False,
     nu: float = 0.3,
     bins: float = 50.0,
 ) -> None:
@@ -55,6 +56,8 @@ def export(
     load
         --no-load: tetrahedra without supports and load, in world coordinates (LPS) and not along
         the axes of the load, which the head of the deck says.
+    plastic
+        With --tetra: bone yields (von Mises, no hardening) at the strength of its law.
     nu
         Poisson's ratio, of a mesh.vtu; a run folder knows its own.
     bins
@@ -63,14 +66,19 @@ def export(
     from bonekit.pipeline.exporting import export_run, export_tetrahedra
 
     parts = wanted_parts(cup, caps, pad)
-    given = {f"--{name}": True for name in parts} | {"--no-load": not load}
+    given = {f"--{name}": True for name in parts} | {
+        "--no-load": not load,
+        "--plastic": plastic,
+    }
     refuse_unused("tetrahedra of a run (--tetra)", tetra and source.is_dir(), given)
     if not source.is_dir():
         if tetra:
             raise InputError("--tetra needs a run folder: a mesh.vtu holds no labels")
         _export_mesh(source, out, nu, bins)
     elif tetra:
-        mesh, _, found = export_tetrahedra(source, out, edge, order, bins, parts, load=load)
+        mesh, _, found = export_tetrahedra(
+            source, out, edge, order, bins, parts, load=load, plastic=plastic
+        )
         print(f"{mesh.n_elements} tetrahedra, {len(found.E_MPa)} materials")
     else:
         print(f"{len(export_run(source, out, bins).E_MPa)} materials")

@@ -12,21 +12,24 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.case import Case
 from bonekit.density import DensityImage
 from bonekit.errors import InputError
 from bonekit.fem.deck_reading import ForeignMesh, read_deck
 from bonekit.fem.deck_rewriting import with_materials
 from bonekit.fem.decks import (
     Bins,
+    Hardening,
     Representative,
     deck_writer,
     export_deck,
     export_mesh,
     write_deck,
 )
+from bonekit.fem.hardening import perfect_plasticity
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.loaded_deck import PMMA, loaded_deck
-from bonekit.fem.tissue import Assigned, assign, of_image, partition
+from bonekit.fem.tissue import Assigned, LesionPolicy, assign, of_image, partition
 from bonekit.image.volume import LabelMap
 from bonekit.lesions import find_lesions, lesion_map, numbers_at
 from bonekit.meshing.bone import bone_of
@@ -140,6 +143,7 @@ def export_tetrahedra(
     parts: Sequence[Part] = (),
     *,
     load: bool = True,
+    plastic: bool = False,
 ) -> tuple[TetMesh, Float, Bins]:
     """Mesh the bone of a run with tetrahedra and write them as a deck that can be solved.
 
@@ -157,6 +161,8 @@ def export_tetrahedra(
         Of bone cement, see `fitted_parts`: the run's load then acts on their flat faces.
     load : bool
         Without it the deck has no step, and its coordinates are in the world (LPS).
+    plastic : bool
+        Bone yields at the strength of the case's law, see `perfect_plasticity`.
 
     Returns
     -------
@@ -174,6 +180,7 @@ def export_tetrahedra(
     deck_writer(out)
     bone = bone_in(folder)
     case = case_of(bone.folder)
+    hardening = _hardening(case, bone.segmentation.bone, load) if plastic else None
     problem = problem_of(RunFolder.of(folder, ("mesh",)), case) if load else None
     made = parts_on(bone.segmentation, parts, problem.load if problem else None)
     mesh = tetra_mesh(made.labels, edge_mm, (*BONE_REGIONS, *PARTS.values()), order=order)
@@ -183,9 +190,21 @@ def export_tetrahedra(
         return mesh, E, export_mesh(mesh, E, nu, out, bins_MPa)
     axes = problem.model.mesh.grid.direction
     anatomy = bone.segmentation.anatomy
-    deck, bins = loaded_deck(mesh, E, nu, anatomy, problem.load, axes, made.parts, bins_MPa)
+    deck, bins = loaded_deck(
+        mesh, E, nu, anatomy, problem.load, axes, made.parts, bins_MPa, hardening
+    )
     write_deck(deck, out)
     return mesh, E, bins
+
+
+def _hardening(case: Case, bone: str, load: bool) -> Hardening:
+    tissue = tissue_of(case, bone)
+    if not load or tissue.regions or tissue.lesions != LesionPolicy():
+        raise InputError(
+            "plastic decks need a load, and one law for all regions and lesions: a material holds "
+            "elements of a modulus, not of a region"
+        )
+    return perfect_plasticity(tissue.law)
 
 
 def parts_on(

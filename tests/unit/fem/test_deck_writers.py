@@ -152,7 +152,7 @@ def test_bdf_is_read_by_pynastran(tmp_path: Path, n_nodes: int, sample: Sample) 
     lesion = str(names.index("R_LESION") + 1)
     assert back["sets"][lesion] == (deck.element_sets["R_lesion"] + 1).tolist()
     assert back["limit"] == (MODULI / 100).tolist()
-    np.testing.assert_allclose(back["tables"][0], [[0, 0.01, 0.0325], [0, 50, 62.5]])
+    np.testing.assert_allclose(back["tables"][0], [[0, 0.01, 0.0325, 1.0325], [0, 50, 62.5, 62.5]])
     nodes, force = deck.steps[1].forces()
     np.testing.assert_allclose([back["force"][str(n + 1)] for n in nodes], force, rtol=1e-9)
     assert set(back["moved"].values()) == {-0.02}
