@@ -37,10 +37,11 @@ def export(
         Run folder; or a mesh.vtu of one, which is written without supports and load.
     out
         Deck: .inp (CalculiX, Abaqus), .cdb (Ansys), .feb (FEBio 4), .bdf (Nastran), .med with
-        .comm (Code_Aster). Of a mesh.vtu also .msh (Gmsh), .vtu.
+        .comm (Code_Aster). Of a mesh.vtu, and with --tetra, also .msh (Gmsh), .vtu, .xdmf,
+        with every element's own modulus.
     tetra
         Mesh the bone anew with tetrahedra that conform to its regions: the deck has element sets
-        R_<region>, surfaces S_ and node sets N_<patch> named by anatomy, surfaces of interfaces
+        R_CORTEX and so on, surfaces S_ and node sets N_ named by anatomy, surfaces of interfaces
         such as CORTEX_LESION, and the supports and load of the run.
     edge
         Edge length of the tetrahedra in mm.
@@ -52,7 +53,8 @@ def export(
     caps
         With --tetra: caps of bone cement on both endplates, held and moved at their flat faces.
     pad
-        With --tetra: a pad of bone cement on the greater trochanter, for loads of your own.
+        With --tetra: a pad of bone cement on the greater trochanter, which rests on the
+        ground in a sideways fall.
     load
         --no-load: tetrahedra without supports and load, in world coordinates (LPS) and not along
         the axes of the load, which the head of the deck says.

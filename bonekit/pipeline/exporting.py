@@ -21,6 +21,7 @@ from bonekit.fem.decks import (
     Bins,
     Hardening,
     Representative,
+    bin_moduli,
     deck_writer,
     export_deck,
     export_mesh,
@@ -36,6 +37,7 @@ from bonekit.meshing.bone import bone_of
 from bonekit.meshing.columns import WithParts
 from bonekit.meshing.conserve import bone_image
 from bonekit.meshing.fitted_parts import Part, fitted_parts
+from bonekit.meshing.interchange import write_mesh
 from bonekit.meshing.sampling import Mesh
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.tetra import tetra_mesh
@@ -48,6 +50,7 @@ from bonekit.storage import load_segmentation
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
+FIELDS = (".vtu", ".xdmf", ".msh")  # meshes with fields, no decks
 FAR_MM = 5.0  # from the bone, the middle of an element that should be bone
 
 
@@ -152,8 +155,10 @@ def export_tetrahedra(
 
     Parameters
     ----------
-    folder, out, bins_MPa
+    folder, bins_MPa
         See `export_run`.
+    out : str or Path
+        A deck, see `export_run`; or .vtu, .xdmf, .msh with the field E_MPa, not binned.
     edge_mm : float
     order : 1 or 2
         Tetrahedra of 4 or 10 nodes.
@@ -177,15 +182,20 @@ def export_tetrahedra(
         If the folder holds no finished mesh (with a load) or density, or what is asked for does
         not suit the bone.
     """
-    deck_writer(out)
+    fields = Path(out).suffix.lower() in FIELDS
+    if not fields:
+        deck_writer(out)
     bone = bone_in(folder)
     case = case_of(bone.folder)
-    hardening = _hardening(case, bone.segmentation.bone, load) if plastic else None
+    hardening = _hardening(case, bone.segmentation.bone, load and not fields) if plastic else None
     problem = problem_of(RunFolder.of(folder, ("mesh",)), case) if load else None
     made = parts_on(bone.segmentation, parts, problem.load if problem else None)
     mesh = tetra_mesh(made.labels, edge_mm, (*BONE_REGIONS, *PARTS.values()), order=order)
     E = _moduli_beside_parts(bone, mesh)
     nu = case.material.nu
+    if fields:
+        write_mesh(mesh, out, {"E_MPa": E})
+        return mesh, E, bin_moduli(E, bins_MPa)
     if problem is None:
         return mesh, E, export_mesh(mesh, E, nu, out, bins_MPa)
     axes = problem.model.mesh.grid.direction
@@ -201,8 +211,8 @@ def _hardening(case: Case, bone: str, load: bool) -> Hardening:
     tissue = tissue_of(case, bone)
     if not load or tissue.regions or tissue.lesions != LesionPolicy():
         raise InputError(
-            "plastic decks need a load, and one law for all regions and lesions: a material holds "
-            "elements of a modulus, not of a region"
+            "plasticity needs a deck with a load, and one law for all regions and lesions: a "
+            "material holds elements of a modulus, not of a region"
         )
     return perfect_plasticity(tissue.law)
 

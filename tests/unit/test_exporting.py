@@ -83,6 +83,15 @@ def test_a_run_goes_out_as_tetrahedra(finished: Path, tmp_path: Path, order: int
 
 
 @pytest.mark.slow
+def test_tetrahedra_go_out_as_fields_that_are_not_binned(finished: Path, tmp_path: Path) -> None:
+    mesh, E, _ = export_tetrahedra(finished, tmp_path / "run.vtu", 8.0, load=False)
+    back, cells, _ = read_mesh(tmp_path / "run.vtu")
+    np.testing.assert_array_equal(back.elements, mesh.elements)
+    np.testing.assert_array_equal(cells["E_MPa"], E)
+    assert len(np.unique(E)) > 0.9 * len(E)
+
+
+@pytest.mark.slow
 def test_tetrahedra_with_a_cup_carry_the_load_of_the_run(finished: Path, tmp_path: Path) -> None:
     mesh, E, bins = export_tetrahedra(finished, tmp_path / "cup.inp", 7.0, parts=["cup"])
     back = read_deck(tmp_path / "cup.inp")
