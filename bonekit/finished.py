@@ -41,6 +41,7 @@ class Finished:
     calibrating: Mapping[str, Any]
     cortex: Mapping[str, Any]
     error: Mapping[str, Any] | None
+    intact: Mapping[str, float] | None
     scan: Mapping[str, Any]
     patient: Patient
 

@@ -192,6 +192,15 @@ class OtherLoad(_Part):
     stiffness_N_mm: float
 
 
+class IntactResult(_Part):
+    """The same bone with its lesions filled by plausible bone."""
+
+    strength_N: float
+    stiffness_N_mm: float
+    filled_ml: float
+    lost: float = Field(description="share of that strength that the lesions cost; can be negative")
+
+
 class ThresholdResult(_Part):
     """A published limit of a risk figure."""
 
@@ -232,6 +241,7 @@ class Result(_Part):
     load_case: Method
     stiffness_N_mm: float
     applied_force_N: float
+    intact: IntactResult | None = Field(default=None, description="None: no lesion, or not asked")
     other_loads: tuple[OtherLoad, ...] = ()
     risk: tuple[RiskFigure, ...] = ()
     reaction_N: dict[str, tuple[float, float, float]] = Field(description="world LPS axes")

@@ -27,6 +27,7 @@ from bonekit.result import (
     CalibrationResult,
     CalibrationSample,
     InputRecord,
+    IntactResult,
     LesionResult,
     MaterialResult,
     MeshResult,
@@ -162,6 +163,7 @@ def summarise(
         stiffness_N_mm=strength.stiffness_N_mm,
         applied_force_N=strength.applied_N,
         other_loads=tuple(_other(name, result) for name, result in others.items()),
+        intact=_intact(finished),
         risk=_risk(finished, others),
         reaction_N=_world_reactions(finished),
         calibration=_calibration(finished),
@@ -187,6 +189,13 @@ def summarise(
 def _other(folder: str, result: Result) -> OtherLoad:
     kept = ("load_case", "criterion", "strength_N", "strength_error", "stiffness_N_mm")
     return OtherLoad(folder=folder, **{name: getattr(result, name) for name in kept})
+
+
+def _intact(finished: Finished) -> IntactResult | None:
+    if finished.intact is None:
+        return None
+    lost = 1.0 - finished.strength.strength_N / finished.intact["strength_N"]
+    return IntactResult(lost=lost, **finished.intact)
 
 
 def _risk(finished: Finished, others: Mapping[str, Result]) -> tuple[RiskFigure, ...]:

@@ -79,6 +79,17 @@ class UncertaintySettings(Part):
     )
 
 
+class IntactSettings(Part):
+    """The same bone without its lesions, for what they cost in strength."""
+
+    compare: bool = Field(
+        default=True, description="If there are lesions, solve the bone with them filled as well."
+    )
+    rim_mm: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=2.0, description="How far round a lesion the density is replaced, for its blur."
+    )
+
+
 class Case(Part):
     """One bone of one scan, and how its strength is estimated."""
 
@@ -107,6 +118,7 @@ class Case(Part):
     )
     solver: SolverSettings = SolverSettings()
     uncertainty: UncertaintySettings = UncertaintySettings()
+    intact: IntactSettings = IntactSettings()
 
 
 def read_case(path: str | Path | None) -> Case:

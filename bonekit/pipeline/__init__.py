@@ -33,6 +33,7 @@ from bonekit.pipeline.stages import (
     Scan,
     calibrate_stage,
     density_stage,
+    intact_stage,
     mesh_stage,
     report_stage,
     segment_stage,
@@ -154,6 +155,7 @@ def _onwards(folder: RunFolder, case: Case, hashes: dict[str, str], progress: Pr
     mesh_stage(folder, case, progress)
     solve_stage(folder, case, progress)
     uncertainty_stage(folder, case, progress)
+    intact_stage(folder, case, progress)
     others = _further_loads(folder, case, hashes, progress)
     return report_stage(folder, case, hashes, others, progress)
 

@@ -24,11 +24,12 @@ from bonekit.density import (
 )
 from bonekit.errors import InputError
 from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
+from bonekit.fem.tissue import LesionPolicy
 from bonekit.finished import Finished
 from bonekit.image import ScanInfo, read, read_labels, scan_info, write
 from bonekit.image.volume import Grid, Image
 from bonekit.image.writing import replacing
-from bonekit.lesions import find_lesions
+from bonekit.lesions import find_lesions, intact
 from bonekit.meshing.bone import bone_mesh
 from bonekit.meshing.quality import check
 from bonekit.meshing.quality import report as mesh_report
@@ -62,6 +63,7 @@ STAGES = {
     "mesh": ("model.npz", "surface.stl"),
     "solve": ("solution.npz",),
     "uncertainty": ("uncertainty.json",),
+    "intact": ("intact.json",),
     "report": ("result.json", "report.html", "preview.png", "mesh.vtu"),
 }
 OPTIONAL = {"calibration.png", "cortex.png"}
@@ -196,6 +198,46 @@ def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None
         write_json(folder.path / "uncertainty.json", error)
 
     folder.stage("uncertainty", entry(case.uncertainty), work)
+
+
+def intact_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
+    """solution.npz -> intact.json: the strength of the bone with its lesions filled."""
+    segmentation, _ = load_segmentation(folder.path)
+    wanted = case.intact.compare and bool(segmentation.labels.mask("lesion").any())
+    progress("intact", 0.0, "filling the lesions" if wanted else "no lesion, or not asked for")
+
+    def work() -> None:
+        found = _without_lesions(folder, case) if wanted else None
+        write_json(folder.path / "intact.json", found)
+
+    folder.stage("intact", entry(case.intact), work)
+
+
+def _without_lesions(folder: RunFolder, case: Case) -> dict[str, float]:
+    """Fill the lesions and solve, from the solution known."""
+    segmentation, field = load_segmentation(folder.path)
+    ash = ash_of(folder)
+    made = intact(segmentation.labels.resample(ash.grid), ash, case.intact.rim_mm)
+    whole = replace(segmentation, labels=made.labels)
+    loading = loading_of(case.load, segmentation.bone)
+    tissue = replace(tissue_of(case, segmentation.bone), lesions=LesionPolicy())
+    problem = set_up(
+        bone_mesh(whole, case.mesh.edge_mm, loading.axes(segmentation.anatomy)),
+        made.density,
+        whole,
+        loading=loading,
+        tissue=tissue,
+        mapping=case.material.mapping,
+        lesions=(),
+        nu=case.material.nu,
+        field=field,
+    )
+    strength = judge(problem, solve_problem(problem, **case.solver.model_dump()))
+    return {
+        "strength_N": strength.strength_N,
+        "stiffness_N_mm": strength.stiffness_N_mm,
+        "filled_ml": float(made.filled.sum() * ash.grid.voxel_mm3 / 1000.0),
+    }
 
 
 def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthError:
@@ -364,6 +406,7 @@ def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished
         calibrating=_json(folder, "calibration.json"),
         cortex=_json(folder, "density.json"),
         error=_json(folder, "uncertainty.json"),
+        intact=_json(folder, "intact.json"),
         scan=_json(folder, "scan.json"),
         inputs=dict(sorted(hashes.items())),
         synthetic=case.synthetic,

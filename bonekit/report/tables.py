@@ -78,6 +78,18 @@ def loads(result: Result) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
+def intact(result: Result) -> str:
+    """Say what the lesions cost."""
+    if result.intact is None:
+        return ""
+    it = result.intact
+    lost = f"cost {it.lost:.1%} of it" if it.lost >= 0 else f"add {-it.lost:.1%} to it"
+    return (
+        f"With its lesions filled by bone like that around them ({it.filled_ml:.1f} ml, the rim "
+        f"included) this bone would bear {it.strength_N / 1000:.2f} kN: the lesions {lost}."
+    )
+
+
 def risk(result: Result) -> list[tuple[str, str, str, str]]:
     """Return the risk figures: figure, value, published threshold, study."""
     lines = []

@@ -1,0 +1,55 @@
+"""A run tells what the lesions cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bonekit.case import Case, parse_case, read_case
+from bonekit.pipeline import run, stages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Patient
+
+
+def case_of(patient: Patient, **parts: Any) -> Case:
+    content = read_case(patient.case).model_dump(mode="json")
+    content["segmentation"]["labels"] = str(patient.labels)
+    content["uncertainty"]["calibration"] = False
+    return parse_case(content | parts, "of a test")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes most of the time."""
+    monkeypatch.setattr(stages, "draw", lambda finished: ({}, b""))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_strength_without_the_lesion_stands_beside_the_strength(
+    patient: Patient, tmp_path: Path
+) -> None:
+    """Void lesions cost more than those of the density seen; the filled bone is the same."""
+    out = tmp_path / "run"
+    seen = run(patient.ct, out, case=case_of(patient))
+    void = {"lesions": {"default": {"treatment": "void"}}}
+    gone = run(patient.ct, out, case=case_of(patient, material=void))
+    assert seen.intact is not None
+    assert gone.intact is not None
+    assert gone.intact.strength_N == pytest.approx(seen.intact.strength_N, rel=1e-6)
+    assert gone.intact.lost > seen.intact.lost
+    assert gone.intact.lost == pytest.approx(1 - gone.strength_N / gone.intact.strength_N)
+    assert 0 < gone.intact.lost < 0.5
+    lesion_ml = sum(lesion.volume_ml for lesion in seen.lesions)
+    assert lesion_ml < seen.intact.filled_ml < 4 * lesion_ml
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"would bear {gone.intact.strength_N / 1000:.2f} kN" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_comparison_can_be_left_out(patient: Patient, tmp_path: Path) -> None:
+    case = case_of(patient, intact={"compare": False})
+    assert run(patient.ct, tmp_path / "run", case=case).intact is None
