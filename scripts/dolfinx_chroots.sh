@@ -39,6 +39,11 @@ make_root() {  # suite: made beside and renamed, so that one cut short is not ta
         # A mirror of sid that lags counts as expired after a week; signatures are checked all the same.
         in_root "$root.part" apt-get -qq -y -o Acquire::Check-Valid-Until=false $what >>"$FOLDER/$1.log" 2>&1
     done
+    version=$(in_root "$root.part" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    # Debian has no pyamg; without it the tests of a dolfinx without PETSc factorise.
+    "$PYTHON" -m pip install -q --no-deps --only-binary=:all: --python-version "$version" \
+        --target "$root.part/usr/local/lib/python$version/dist-packages" pyamg ||
+        echo "$1: no pyamg" >&2
     mv "$root.part" "$root"
 }
 

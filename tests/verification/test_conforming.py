@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from bonekit.errors import InputError
 from bonekit.fem.conforming import ConformingSolution, mesh_axes_mm, solve_conforming
 from bonekit.fem.conforming_model import (
     ConformingModel,
@@ -142,6 +143,43 @@ def test_two_processes_give_the_same_answer() -> None:
     scale = np.abs(one.displacement_mm).max()
     np.testing.assert_allclose(one.displacement_mm, two.displacement_mm, atol=1e-9 * scale)
     np.testing.assert_allclose(one.sed_MPa, two.sed_MPa, rtol=1e-7)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("order", "most"), [(1, 26), (2, 45)])
+def test_stiff_and_soft_side_by_side_cost_few_iterations(
+    order: int, most: int, processes: int
+) -> None:
+    """Moduli over three decades; elements of ten nodes have those of four below them."""
+    mesh = tetrahedra(8) if order == 1 else ten_nodes(tetrahedra(5))
+    E = 10 ** np.random.default_rng(3).uniform(1, 4, mesh.n_elements)
+    held = (
+        Constraint("bottom", np.flatnonzero(mesh.nodes_mm[:, 2] < 1e-9)),
+        Constraint("top", np.flatnonzero(mesh.nodes_mm[:, 2] > 1 - 1e-9), (1, 2), -0.01),
+    )
+    model = ConformingModel(mesh, E, 0.3, held)
+    s = solve_conforming(model, 1e-8, method="cg", processes=processes)
+    assert s.residual < 1e-8
+    assert 5 < s.iterations <= most
+
+
+@pytest.mark.skipif(
+    not find_interpreters()
+    or [int(n) for n in find_interpreters()[0].dolfinx.split(".")[:2]] < [0, 7],
+    reason="dolfinx before 0.7 always has PETSc; scripts/dolfinx_chroots.sh makes later ones",
+)
+@pytest.mark.parametrize("method", ["direct", "cg"])
+@pytest.mark.parametrize("name", MESHES)
+def test_without_petsc(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SciPy's factorisation or pyamg where dolfinx came without petsc4py."""
+    model = loaded(MESHES[name])
+    expected = solve_conforming(model, 1e-11)
+    monkeypatch.setenv("BONEKIT_PETSC", "no")
+    s = solve_conforming(model, 1e-10, method=method)
+    scale = np.abs(expected.displacement_mm).max()
+    np.testing.assert_allclose(s.displacement_mm, expected.displacement_mm, atol=1e-7 * scale)
+    with pytest.raises(InputError, match="one process only"):
+        solve_conforming(model, processes=2)
 
 
 def test_the_voxel_engine_agrees_on_bricks() -> None:

@@ -3,13 +3,15 @@
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from bonekit.errors import ConvergenceError, InputError
-from bonekit.fem import conforming, interpreters
+from bonekit.fem import conforming, dolfinx_solver, interpreters
 from bonekit.fem.child import (
     BrokenMPIError,
     DivergenceError,
@@ -224,6 +226,18 @@ def test_elastic_supports_are_checked() -> None:
         ElasticSupport("bed", ALL, -1.0)
     with pytest.raises(InputError, match=r"\(2, 3\) for 8 nodes"):
         ElasticSupport("bed", ALL, np.ones((2, 3)))
+
+
+def test_without_petsc_and_pyamg_only_small_systems_are_solved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyamg", None)
+    A = sparse.diags_array([1.0, 2.0, 4.0])
+    x, _ = dolfinx_solver.pyamg_solver(A, None, {}, None)(np.array([1.0, 1.0, 1.0]), 1e-8)
+    np.testing.assert_allclose(x, [1.0, 0.5, 0.25])
+    large = sparse.coo_array((60_000, 60_000))
+    with pytest.raises(dolfinx_solver.Failure, match=r"60000 unknowns.*pip install pyamg"):
+        dolfinx_solver.pyamg_solver(large, None, {}, None)
 
 
 @pytest.mark.parametrize("k", [3, 4, 6])
