@@ -14,12 +14,15 @@ from bonekit.fem.fields import principal_strains
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.model import Model, NodeSet, Solution
 from bonekit.fem.response import response
+from bonekit.meshing.voxel import VoxelMesh
+from bonekit.segmentation.base import PARTS
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 TENSION_LIMIT, COMPRESSION_LIMIT = 0.0073, 0.0104  # Schileo et al., J Biomech 2014
 BONE_MPA = 100.0  # softer elements (marrow) strain without carrying load
+AWAY_MM = 8.0  # nearer to loaded and held nodes strains say more about the supports than the bone
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class Strength:
     name: str
     description: str
     source: str
-    parameters: Mapping[str, float]
+    parameters: Mapping[str, float | str]
 
 
 def utilisation(strain: Float) -> Float:
@@ -72,7 +75,7 @@ def strain_limit(
     load: LoadCase,
     *,
     fraction: float = 0.01,
-    away_mm: float = 8.0,
+    away_mm: float = AWAY_MM,
 ) -> Strength:
     """Strength of a bone under a force: a small part of it reaches its principal strain limit.
 
@@ -95,12 +98,7 @@ def strain_limit(
     InputError
         If nothing is left to judge.
     """
-    judged = (model.E_MPa >= BONE_MPA) & _away(model, away_mm)
-    if np.count_nonzero(judged) < 100:
-        raise InputError(
-            f"only {np.count_nonzero(judged)} elements lie more than {away_mm} mm from loaded and "
-            "held nodes: the bone in view is too short to judge"
-        )
+    judged = judged_elements(model, away_mm)
     answer = response(model.mesh, solution, load)
     used = utilisation(solution.strain)
     highest = float(np.quantile(used[judged], 1.0 - fraction))
@@ -123,6 +121,28 @@ def strain_limit(
             "least_E_MPa": BONE_MPA,
         },
     )
+
+
+def of_bone(mesh: VoxelMesh) -> Mask:
+    """Elements that are no part added to load the bone, (n_elements,)."""
+    return np.asarray(~np.isin(mesh.element_region, list(PARTS)))
+
+
+def judged_elements(model: Model, away_mm: float = AWAY_MM) -> Mask:
+    """Elements of bone far enough from supports and loads, (n_elements,).
+
+    Raises
+    ------
+    InputError
+        If hardly any are.
+    """
+    judged = (model.E_MPa >= BONE_MPA) & of_bone(model.mesh) & _away(model, away_mm)
+    if np.count_nonzero(judged) < 100:
+        raise InputError(
+            f"only {np.count_nonzero(judged)} elements lie more than {away_mm} mm from loaded and "
+            "held nodes: the bone in view is too short to judge"
+        )
+    return np.asarray(judged)
 
 
 def _away(model: Model, distance_mm: float) -> Mask:

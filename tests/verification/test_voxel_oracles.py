@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from bonekit.fem.criteria import CRITERIA, pistoia
 from bonekit.fem.fields import energy_equivalent_strain
+from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.model import Constraint, Model
 from bonekit.fem.solve import solve
 from bonekit.image.volume import Grid
@@ -37,7 +39,8 @@ def test_trabecular_cube(data: Path) -> None:
     push = np.tile([0, 0, reference["applied_displacement_z"]], (top.size, 1))
     held = (Constraint("bottom", bottom), Constraint("top", top, displacement_mm=push))
     modulus = E[mesh.mask]
-    solution = solve(Model(mesh, modulus, 0.3, held), rtol=1e-7)
+    model = Model(mesh, modulus, 0.3, held)
+    solution = solve(model, rtol=1e-7)
 
     force = solution.reaction_N["top"][2]
     assert force == pytest.approx(reference["reaction_force_z"], rel=1e-5)
@@ -50,6 +53,11 @@ def test_trabecular_cube(data: Path) -> None:
     strain = np.sort(energy_equivalent_strain(solution.sed_MPa, modulus))[rank]
     assert strain == pytest.approx(reference["ees_at_critical_volume"], rel=1e-3)
     assert 0.007 / strain * force == pytest.approx(reference["failure_load_z"], rel=1e-3)
+    pressed = LoadCase("cube", "", "", {}, "top", "top", np.array([0, 0, -1.0]), held)
+    made = pistoia(model, solution, pressed)
+    assert made.strength_N == pytest.approx(-reference["failure_load_z"], rel=1e-3)
+    mean = CRITERIA["pistoia_mean_energy"](model, solution, pressed)
+    assert mean.strength_N / made.strength_N == pytest.approx(0.946, abs=0.002)
     theirs = np.load(folder / "reference_sed.npz")["sed_zyx"].transpose(2, 1, 0)[mesh.mask]
     error = np.linalg.norm(solution.sed_MPa - theirs) / np.linalg.norm(theirs)
     assert error < 2e-3  # led by the few highest values
