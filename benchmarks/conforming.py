@@ -23,9 +23,12 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 
 from bonekit.fem.conforming import solve_conforming
@@ -40,6 +43,11 @@ from bonekit.meshing.quadrature import rule
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
 
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+Row = dict[str, Any]
+NOTHING: Row = {}
 NU = 0.3
 BRICKS = {1: (22, 38, 54), 2: (11, 19, 27)}  # along an edge: 0.1, 0.5 and 1.5 million unknowns
 ITERATIVE, DIRECT = "ITERATIVE CHOLESKY", "SPOOLES"
@@ -58,7 +66,7 @@ def box(n: int, degree: int) -> ConformingModel:
         parts.append(rows[:, [0, 2, 1, 3]] if odd else rows)
     elements = np.concatenate(parts)
     rng = np.random.default_rng(0)
-    inner = ((ijk > 0) & (ijk < size)).all(axis=1)[:, None]
+    inner = np.all((ijk > 0) & (ijk < size), axis=1)[:, None]
     nodes = (ijk + inner * rng.uniform(-0.2, 0.2, ijk.shape)) / n
     if degree == 2:
         made = quadratic(nodes, elements)
@@ -76,10 +84,11 @@ def moduli(centre: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     depth = np.minimum(centre[:, :2], 1 - centre[:, :2]).min(axis=1)
     E = np.where(depth < 0.12, 17000.0, 300.0) * np.exp(rng.normal(0, 0.5, len(centre)))
     E[np.linalg.norm(centre - [0.3, 0.5, 1.5], axis=1) < 0.25] = 10.0
-    return np.exp(np.round(np.log(E) * 50) / 50)
+    classes: np.ndarray = np.exp(np.round(np.log(E) * 50) / 50)
+    return classes
 
 
-def engine(model: ConformingModel, processes: int, rtol: float = 1e-8) -> dict[str, object]:
+def engine(model: ConformingModel, processes: int, rtol: float = 1e-8) -> Row:
     """Wall time, memory and reaction of the conforming engine."""
     start, before = time.perf_counter(), cpu_seconds()
     s = solve_conforming(model, rtol, processes=processes, method="cg")
@@ -95,9 +104,7 @@ def engine(model: ConformingModel, processes: int, rtol: float = 1e-8) -> dict[s
     }
 
 
-def calculix(
-    model: ConformingModel, solver: str, threads: int, limit_s: float
-) -> dict[str, object]:
+def calculix(model: ConformingModel, solver: str, threads: int, limit_s: float) -> Row:
     """The same of CalculiX."""
     mesh = model.mesh
     with tempfile.TemporaryDirectory() as name:
@@ -181,10 +188,10 @@ def reaction(dat: Path) -> float:
     return float(lines[places[-1] + 2].split()[2])
 
 
-def beside_calculix(n: int, degree: int, limit_s: float) -> dict[str, object]:
+def beside_calculix(n: int, degree: int, limit_s: float) -> Row:
     """Rows of one size; the direct solver gets 1.2 of the engine's time, or the limit if less."""
     model = box(n, degree)
-    row: dict[str, object] = {"unknowns": 3 * model.mesh.n_nodes, "degree": degree}
+    row: Row = {"unknowns": 3 * model.mesh.n_nodes, "degree": degree}
     row |= {"elements": model.mesh.n_elements, "load_average": os.getloadavg()}
     for p in (1, 2):
         peer = calculix(model, ITERATIVE, p, limit_s) if shutil.which("ccx") else {}
@@ -200,7 +207,7 @@ def beside_calculix(n: int, degree: int, limit_s: float) -> dict[str, object]:
     return row
 
 
-def beside_voxels(n: int) -> dict[str, object]:
+def beside_voxels(n: int) -> Row:
     """The voxel engine and this one on the same n**3 bricks, with two threads or processes."""
     mesh = VoxelMesh(np.ones((n, n, n), np.uint8), Grid.of((n, n, n), (1.0, 1.0, 1.0)), {1: "bone"})
     layer = mesh.node_ijk[:, 2]
@@ -210,7 +217,7 @@ def beside_voxels(n: int) -> dict[str, object]:
         Constraint("top", np.flatnonzero(layer == n), (0, 1, 2), np.array([0, 0, -0.01 * n])),
     )
     model = Model(mesh, E, NU, held)
-    row: dict[str, object] = {"unknowns": 3 * mesh.n_nodes, "load_average": os.getloadavg()}
+    row: Row = {"unknowns": 3 * mesh.n_nodes, "load_average": os.getloadavg()}
     start, before = time.perf_counter(), cpu_seconds()
     s = solve(model, 1e-8, threads=2)
     row["voxel engine"] = {
@@ -242,18 +249,52 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("conforming.json"))
     options = parser.parse_args()
     choose()  # the search for an interpreter, once in a process, is not timed
-    jobs = [(beside_voxels, (n,)) for n in options.voxel]
+    jobs: list[tuple[Callable[..., Row], tuple[float, ...]]] = [
+        (beside_voxels, (n,)) for n in options.voxel
+    ]
     jobs += [
         (beside_calculix, (BRICKS[d][size], d, options.limit_s))
         for size in options.sizes
         for d in options.degrees
     ]
-    rows = []
     for job, arguments in jobs:
-        rows.append(job(*arguments))
-        print(json.dumps(rows[-1], indent=1), flush=True)
+        rows = kept(options.json, job(*arguments))
         result = {"cores": os.cpu_count(), "note": "a machine shared with other work", "rows": rows}
         options.json.write_text(json.dumps(result, indent=1) + "\n")
+        plot(rows, options.json.with_suffix(".png"))
+
+
+def kept(path: Path, new: Row) -> list[Row]:
+    """Rows of a file in order of size, with the one of this size and element replaced."""
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+
+    def key(row: Row) -> tuple[int, int]:
+        return row.get("degree", 0), row["unknowns"]
+
+    return sorted([row for row in rows if key(row) != key(new)] + [new], key=key)
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Wall time against unknowns, a panel for each element."""
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
+    colours = {"CalculiX": "tab:grey", "engine": "tab:blue", "engine as far": "tab:orange"}
+    for degree, panel in enumerate(panels, 1):
+        mine = [row for row in rows if row.get("degree") == degree]
+        runs = [name for row in mine for name, run in row.items() if isinstance(run, dict)]
+        for name in dict.fromkeys(runs):
+            points = [
+                (row["unknowns"], row[name]["s"]) for row in mine if "s" in row.get(name, NOTHING)
+            ]
+            if points:
+                kind = name.split(",")[0]
+                colour = colours["CalculiX" if "CalculiX" in kind else kind]
+                style = ("o-" if "1 " in name else "s--") if DIRECT not in name else "x:"
+                panel.plot(*zip(*points, strict=True), style, color=colour, label=name)
+        panel.set(title=f"{4 if degree == 1 else 10} nodes", xlabel="unknowns", ylabel="s")
+        panel.loglog()
+        panel.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
