@@ -44,11 +44,12 @@ class Finished:
     intact: Mapping[str, float] | None
     scan: Mapping[str, Any]
     patient: Patient
+    criterion: str | None
 
     @cached_property
     def strength(self) -> Strength:
         """The answer."""
-        return judge(self.problem, self.solution)
+        return judge(self.problem, self.solution, self.criterion)
 
     @cached_property
     def labels(self) -> LabelMap:

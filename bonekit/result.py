@@ -181,6 +181,12 @@ class InputRecord(_Part):
     sha256: str
 
 
+class CriterionResult(Method):
+    """The strength by a criterion."""
+
+    strength_N: float
+
+
 class OtherLoad(_Part):
     """Answer of the same bone under a further load."""
 
@@ -238,6 +244,9 @@ class Result(_Part):
         description="None: not asked for, or the error of the calibration is not known"
     )
     criterion: Method
+    criteria: tuple[CriterionResult, ...] = Field(
+        default=(), description="all that suit the load case"
+    )
     load_case: Method
     stiffness_N_mm: float
     applied_force_N: float

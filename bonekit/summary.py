@@ -16,6 +16,7 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityKind, conversion, outside_range
 from bonekit.fem.fields import principal_strains
 from bonekit.fem.laws import Law
+from bonekit.fem.simulation import judge_all
 from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview, strain_map
 from bonekit.finished import Finished
 from bonekit.meshing.interchange import write_mesh
@@ -26,6 +27,7 @@ from bonekit.result import (
     Balance,
     CalibrationResult,
     CalibrationSample,
+    CriterionResult,
     InputRecord,
     IntactResult,
     LesionResult,
@@ -153,6 +155,16 @@ def summarise(
             description=strength.description,
             source=strength.source,
             parameters=dict(strength.parameters),
+        ),
+        criteria=tuple(
+            CriterionResult(
+                name=one.name,
+                description=one.description,
+                source=one.source,
+                parameters=dict(one.parameters),
+                strength_N=one.strength_N,
+            )
+            for one in judge_all(finished.problem, solution)
         ),
         load_case=Method(
             name=load.name,

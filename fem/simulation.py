@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bonekit.density import DensityImage, DensityKind
+from bonekit.errors import InputError
 from bonekit.fem.catalogue import LAWS
 from bonekit.fem.cg import Progress
 from bonekit.fem.compression import EndplateCompression
+from bonekit.fem.criteria import CRITERIA
 from bonekit.fem.laws import Law
 from bonekit.fem.loadcases import LoadCase, Loading
 from bonekit.fem.mapping import Mapping
 from bonekit.fem.model import Model, Solution
 from bonekit.fem.solve import solve
 from bonekit.fem.stance import SingleLegStance
-from bonekit.fem.strength import Strength, stiffness_at_strain, strain_limit
+from bonekit.fem.strength import Strength
 from bonekit.fem.tissue import Assigned, Tissue, assign, of_image, partition
 from bonekit.image.volume import Grid
 from bonekit.lesions import Lesion, find_lesions, lesion_map, numbers_at
@@ -128,9 +130,26 @@ def solve_problem(
     )
 
 
-def judge(problem: Problem, solution: Solution) -> Strength:
-    """Estimate the strength by the criterion that belongs to the load case."""
-    if problem.load.name == EndplateCompression.name:
-        height_mm = float(problem.load.parameters["height_mm"])
-        return stiffness_at_strain(problem.model, solution, problem.load, height_mm)
-    return strain_limit(problem.model, solution, problem.load)
+def judge(problem: Problem, solution: Solution, criterion: str | None = None) -> Strength:
+    """Estimate the strength by a criterion, or by the one that belongs to the load case.
+
+    Raises
+    ------
+    InputError
+        If the criterion is unknown, or can't be asked of the load case.
+    """
+    name = standard_criterion(problem.load.name) if criterion is None else criterion
+    if name not in CRITERIA:
+        raise InputError(f"criterion {name!r} is unknown; known: {', '.join(CRITERIA)}")
+    return CRITERIA[name](problem.model, solution, problem.load)
+
+
+def judge_all(problem: Problem, solution: Solution) -> tuple[Strength, ...]:
+    """Estimate the strength by every criterion that suits the load case."""
+    left_out = set() if "height_mm" in problem.load.parameters else {"stiffness_at_strain"}
+    return tuple(judge(problem, solution, name) for name in CRITERIA if name not in left_out)
+
+
+def standard_criterion(load: str) -> str:
+    """Return the criterion of a load case unless another is asked."""
+    return "stiffness_at_strain" if load == EndplateCompression.name else "strain_limit"

@@ -112,6 +112,11 @@ class Case(Part):
         default=None,
         description="By default single-leg stance of a femur, compression of a vertebra.",
     )
+    criterion: str | None = Field(
+        default=None,
+        description="What the strength is judged by, see `bonekit.fem.criteria`; by default "
+        "stiffness_at_strain of a vertebra in compression, else strain_limit.",
+    )
     more_loads: tuple[LoadSettings, ...] = Field(
         default=(),
         description="Further loads of the same bone; each gets a run folder inside the run folder.",

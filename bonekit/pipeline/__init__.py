@@ -18,6 +18,7 @@ from bonekit.case import Case, parse_case, read_case
 from bonekit.case.calibration import LineSettings, RodSettings
 from bonekit.density import CONVERSIONS
 from bonekit.errors import InputError
+from bonekit.fem.criteria import CRITERIA
 from bonekit.pipeline.branches import (
     branch_cases,
     branch_folder,
@@ -190,6 +191,8 @@ def _check(case: Case) -> None:
     tissue_of(case, case.bone or "femur")
     for load in (case.load, *case.more_loads):
         loading_of(load, case.bone or "femur")
+    if case.criterion is not None and case.criterion not in CRITERIA:
+        raise InputError(f"criterion {case.criterion!r} is unknown; known: {', '.join(CRITERIA)}")
     name = case.material.conversion
     if name is not None and name not in CONVERSIONS:
         raise InputError(f"conversion {name!r} is unknown; known: {', '.join(CONVERSIONS)}")

@@ -197,7 +197,8 @@ def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None
         error = asdict(_error_of(folder, case, progress)) if wanted else None
         write_json(folder.path / "uncertainty.json", error)
 
-    folder.stage("uncertainty", entry(case.uncertainty), work)
+    inputs = {"settings": entry(case.uncertainty), "criterion": case.criterion}
+    folder.stage("uncertainty", inputs, work)
 
 
 def intact_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
@@ -210,7 +211,8 @@ def intact_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
         found = _without_lesions(folder, case) if wanted else None
         write_json(folder.path / "intact.json", found)
 
-    folder.stage("intact", entry(case.intact), work)
+    inputs = {"settings": entry(case.intact), "criterion": case.criterion}
+    folder.stage("intact", inputs, work)
 
 
 def _without_lesions(folder: RunFolder, case: Case) -> dict[str, float]:
@@ -232,7 +234,7 @@ def _without_lesions(folder: RunFolder, case: Case) -> dict[str, float]:
         nu=case.material.nu,
         field=field,
     )
-    strength = judge(problem, solve_problem(problem, **case.solver.model_dump()))
+    strength = judge(problem, solve_problem(problem, **case.solver.model_dump()), case.criterion)
     return {
         "strength_N": strength.strength_N,
         "stiffness_N_mm": strength.stiffness_N_mm,
@@ -248,13 +250,14 @@ def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthErro
 
     def strength_with(line: tuple[float, float]) -> float:
         problem = problem_of(folder, case, line)
-        found = judge(problem, solve_problem(problem, **settings, start=solution)).strength_N
+        solved = solve_problem(problem, **settings, start=solution)
+        found = judge(problem, solved, case.criterion).strength_N
         strengths.append(found)
         text = f"line {len(strengths)} of 4: {found / 1000:.2f} kN"
         progress("uncertainty", len(strengths) / 4, text)
         return found
 
-    strength = judge(problem_of(folder, case), solution).strength_N
+    strength = judge(problem_of(folder, case), solution, case.criterion).strength_N
     return strength_error(strength, calibration_of(folder), strength_with)
 
 
@@ -410,5 +413,6 @@ def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished
         scan=_json(folder, "scan.json"),
         inputs=dict(sorted(hashes.items())),
         synthetic=case.synthetic,
+        criterion=case.criterion,
         patient=Patient(**case.patient.model_dump()),
     )

@@ -46,6 +46,7 @@ def render(result: Result, figures: Mapping[str, bytes]) -> str:
         figures=list(in_order(figures)),
         summary=tables.summary(result),
         loads=tables.loads(result),
+        criteria=tables.criteria(result),
         intact=tables.intact(result),
         risk=tables.risk(result),
         calibration=tables.calibration(result),

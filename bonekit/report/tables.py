@@ -78,6 +78,14 @@ def loads(result: Result) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
+def criteria(result: Result) -> list[tuple[str, str, str]]:
+    """Return the strength by each criterion: criterion, strength, definition."""
+    return [
+        (readable(one.name), f"{one.strength_N / 1000:.2f} kN", f"{one.description} {one.source}.")
+        for one in result.criteria
+    ]
+
+
 def intact(result: Result) -> str:
     """Say what the lesions cost."""
     if result.intact is None:
