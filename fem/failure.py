@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from bonekit.errors import ConvergenceError, InputError
 from bonekit.fem.boundary import nodal_values
 from bonekit.fem.constitutive import MaterialLaw
+from bonekit.fem.finite_strain import FiniteBricks
 from bonekit.fem.model import Model
 from bonekit.fem.nonlinear import Control, Equilibrium, Point
 from bonekit.fem.operator import Lattice
 from bonekit.fem.path import walk
-from bonekit.fem.steps import Measure, Pace, Reason, Step, Walk
+from bonekit.fem.steps import Measure, Pace, Progress, Reason, Step, Walk
 from bonekit.fem.support import check_support
 from bonekit.fem.tangents import NonlinearBricks
 
@@ -24,6 +25,7 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
+_FIRST = 0.02  # of the end: longest first step where geometry makes elasticity nonlinear
 _MACHINE = 0.02  # compliance of the testing machine over that of the bone
 
 
@@ -108,7 +110,9 @@ def failure_load(
     share: float = 0.15,
     flat: float = 1e-3,
     bbar: bool = True,
+    finite: bool = False,
     device: str = "cpu",
+    progress: Progress | None = None,
 ) -> Failure:
     """Load a bone until its force has peaked.
 
@@ -139,23 +143,29 @@ def failure_load(
     bbar : bool
         Average the volumetric strain of each element, against locking; see
         `bonekit.fem.tangents`.
+    finite : bool
+        Large rotations and strains; see `bonekit.fem.finite_strain`.
     device : str
         A torch device.
+    progress : callable, optional
+        Called with each accepted `Step`.
 
     Raises
     ------
     InputError
-        If law and model disagree, nothing drives the model, or a piece of it is loose.
+        If law and model disagree, nothing drives the model, a piece of it is loose, or the model
+        has elastic supports, rigid caps or several Poisson's ratios.
     Unfinished
         If no equilibrium is found while the force still rises. A `ConvergenceError`.
     """
     if not (np.isfinite(end_mm) and end_mm > 0):
         raise InputError(f"the largest displacement must be positive, got {end_mm} mm")
-    problem = Assembly.of(model, law, rtol, bbar=bbar, device=torch.device(device))
+    problem = Assembly.of(model, law, rtol, bbar=bbar, finite=finite, device=torch.device(device))
     equilibrium = problem.equilibrium
     elastic = equilibrium.elastic()
     control, measure, factor = problem.driven(elastic, end_mm)
-    onset = min(1.0, _onset(equilibrium.bricks, factor * elastic)) * factor
+    longest = _FIRST if finite else 1.0
+    onset = min(longest, _onset(equilibrium.bricks, factor * elastic)) * factor
     unit = control.of(elastic, 1.0)
     pace = Pace(
         first=onset * unit,
@@ -165,7 +175,7 @@ def failure_load(
         drop=drop,
         flat=flat,
     )
-    found = problem.failure(walk(equilibrium, control, measure, pace))
+    found = problem.failure(walk(equilibrium, control, measure, pace, progress))
     if found.reason == "stuck":
         raise Unfinished(found)
     return found
@@ -202,7 +212,14 @@ class Assembly:
 
     @classmethod
     def of(
-        cls, model: Model, law: MaterialLaw, rtol: float, *, bbar: bool, device: torch.device
+        cls,
+        model: Model,
+        law: MaterialLaw,
+        rtol: float,
+        *,
+        bbar: bool,
+        device: torch.device,
+        finite: bool = False,
     ) -> Self:
         """Put a model and its law together; see `failure_load` for parameters and errors."""
         mesh = model.mesh
@@ -227,7 +244,8 @@ class Assembly:
         h = np.asarray(mesh.grid.spacing_mm, dtype=np.float64)
         fixed = np.moveaxis(held.reshape(3, *lattice.nodes), 0, -1)
         check_support(mesh.mask, fixed, h)
-        bricks = NonlinearBricks(lattice, cells, law, h, bbar=bbar, device=device)
+        kind = FiniteBricks if finite else NonlinearBricks
+        bricks = kind(lattice, cells, law, h, bbar=bbar, device=device)
         equilibrium = Equilibrium(bricks, held, spread(values), spread(force), h, rtol)
         return cls(model, equilibrium, where)
 
@@ -288,5 +306,12 @@ def _check(model: Model, law: MaterialLaw) -> None:
             f"the law's moduli, {np.shape(law.E_MPa)}, are not those of the model, "
             f"{model.E_MPa.shape}; make the law from model.E_MPa"
         )
-    if law.nu != model.nu:
-        raise InputError(f"Poisson's ratio is {law.nu} in the law and {model.nu} in the model")
+    if law.nu != model.one_nu:
+        raise InputError(f"Poisson's ratio is {law.nu} in the law and {model.one_nu} in the model")
+    left_out = [s.name for s in model.supports] + [c.name for c in model.caps]
+    if left_out:
+        raise InputError(
+            f"a path to failure knows no elastic supports or rigid caps, found {left_out}; hold "
+            "and load the bone by nodes: a stance with a spread load and a clamped shaft, or "
+            "compression between endplates"
+        )

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 
 from bonekit.fem.nonlinear import Control, Equilibrium, Point, Stuck
-from bonekit.fem.steps import Mark, Measure, Pace, Reason, Step, Walk, around_top
+from bonekit.fem.steps import Mark, Measure, Pace, Progress, Reason, Step, Walk, around_top
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,13 @@ _PUSH = 0.02  # of the displacement: first step of the inelastic control
 _NEAR = 0.4  # of the largest step, where the force hardly rises
 
 
-def walk(equilibrium: Equilibrium, control: Control, measure: Measure, pace: Pace) -> Walk:
+def walk(
+    equilibrium: Equilibrium,
+    control: Control,
+    measure: Measure,
+    pace: Pace,
+    progress: Progress | None = None,
+) -> Walk:
     """Follow the path from rest until the force has peaked, then close in on the peak.
 
     Parameters
@@ -31,8 +37,10 @@ def walk(equilibrium: Equilibrium, control: Control, measure: Measure, pace: Pac
     measure : callable
         Displacement and force of a point.
     pace : Pace
+    progress : callable, optional
+        Called with each accepted step.
     """
-    walker = _Walker(equilibrium, control, measure, pace)
+    walker = _Walker(equilibrium, control, measure, pace, progress)
     rest = equilibrium.rest()
     marks, reason, message = walker.on(Mark(Step(0.0, 0.0, 0.0, 0.0), rest))
     best = max(range(len(marks)), key=lambda i: marks[i].step.force_N)
@@ -47,6 +55,7 @@ class _Walker:
     control: Control
     measure: Measure
     pace: Pace
+    progress: Progress | None = None
 
     def on(self, start: Mark) -> tuple[list[Mark], Reason, str]:
         """Walk until something ends the path; only marks near the top keep their points."""
@@ -123,7 +132,7 @@ class _Walker:
         work = 0.5 * float(((here.point.at.force_N + point.at.force_N) * du).sum())
         before = here.step
         outside = 0.5 * (before.force_N + force) * (displacement - before.displacement_mm)
-        return Step(
+        step = Step(
             self.control.of(point.u_mm, point.factor),
             displacement,
             force,
@@ -137,6 +146,9 @@ class _Walker:
             self.equilibrium.bricks.stored_energy(point.at.state),
             snapped,
         )
+        if self.progress is not None:
+            self.progress(step)
+        return step
 
     def _forget(self, marks: list[Mark]) -> None:
         """Keep the points around the top and the last two; the others' memory is freed."""

@@ -61,6 +61,9 @@ class Step:
         return self.internal_Nmm - self.stored_Nmm
 
 
+Progress = Callable[[Step], None]
+
+
 @dataclass(frozen=True)
 class Pace:
     """How fast and how far a path is followed.

@@ -26,7 +26,7 @@ from bonekit.fem.constitutive import MaterialLaw, State, elastic_energy, virgin
 from bonekit.fem.operator import BrickOperator, Float, Lattice
 from bonekit.meshing.voxel import BRICK_CORNERS
 
-_GAUSS = 0.5 + (np.array(BRICK_CORNERS) - 0.5) / np.sqrt(3.0)  # (8, 3) in the unit cube
+GAUSS = 0.5 + (np.array(BRICK_CORNERS) - 0.5) / np.sqrt(3.0)  # (8, 3) in the unit cube
 _CHUNK = 1024  # bricks whose points are updated at once: their tangents fit a cache
 
 
@@ -43,7 +43,7 @@ def point_matrices(spacing_mm: ArrayLike, *, bbar: bool) -> Float:
     ----------
     Hughes, Int J Numer Methods Eng 15 (1980) 1413: the B-bar method.
     """
-    B = np.stack([strain_displacement(spacing_mm, xi) for xi in _GAUSS])
+    B = np.stack([strain_displacement(spacing_mm, xi) for xi in GAUSS])
     if not bbar:
         return B
     volumetric = B[:, :3].sum(axis=1)
