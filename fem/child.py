@@ -16,7 +16,7 @@ from bonekit.fem.interpreters import Interpreter, SolverMissingError, child_envi
 
 Progress = Callable[[int, float], None]
 
-_POLL_S = (0.02, 0.2)  # first and longest time between looks at the child
+_POLL_S = (0.02, 0.05)  # first and longest time between looks at the child
 
 
 class SolverCrashError(ConvergenceError):

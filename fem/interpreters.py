@@ -147,6 +147,7 @@ def child_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "OMPI_MCA_hwloc_base_binding_policy": "none",
         "OMPI_MCA_mpi_yield_when_idle": "1",  # beside other work, waiting by spinning takes ages
+        "OMPI_MCA_ess_singleton_isolated": "1",  # one process needs no daemon beside it: 0.1 s
         "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "PRTE_MCA_hwloc_default_binding_policy": "none",
