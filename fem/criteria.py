@@ -128,6 +128,7 @@ def pistoia(
     critical_strain: float = 0.007,
     share: float = 0.02,
     energy: Literal["centroid", "mean"] = "centroid",
+    name: str = "pistoia",
 ) -> Strength:
     """Load at which a share of the bone exceeds an energy-equivalent strain (Pistoia 2002).
 
@@ -145,6 +146,8 @@ def pistoia(
     energy : {"centroid", "mean"}
         Strain energy density of the centroid strain, as FAIM and ParOSol take it, or its mean over
         the element (2 x 2 x 2 Gauss points), by which the load is 1 to 6 % lower.
+    name : str
+        Of the variant.
     """
     sed = solution.sed_MPa if energy == "centroid" else mean_energy_density(model, solution)
     used = energy_equivalent_strain(sed, model.E_MPa) / critical_strain
@@ -155,7 +158,7 @@ def pistoia(
         load,
         used,
         _percentile(used[bone], share),
-        "pistoia" if energy == "centroid" else "pistoia_mean_energy",
+        name,
         f"Load at which {100 * share:g} % of the bone's volume exceeds an energy-equivalent strain "
         f"of {critical_strain:g}; energy density of the "
         f"{'centroid strain' if energy == 'centroid' else 'element, over its Gauss points'}.",
@@ -243,8 +246,8 @@ CRITERIA: Mapping[str, Criterion] = {
     "volume_in_compression": partial(strain_volume, side="compression"),
     "contiguous_volume": contiguous_volume,
     "pistoia": pistoia,
-    "pistoia_mean_energy": partial(pistoia, energy="mean"),
-    "pistoia_ogo": partial(pistoia, critical_strain=0.011, share=0.07),
+    "pistoia_mean_energy": partial(pistoia, energy="mean", name="pistoia_mean_energy"),
+    "pistoia_ogo": partial(pistoia, critical_strain=0.011, share=0.07, name="pistoia_ogo"),
     "stiffness_at_strain": crawford,
 }
 

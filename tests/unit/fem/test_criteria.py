@@ -107,6 +107,9 @@ def test_pistoia_of_an_even_bar_and_its_percentile(pressed: tuple) -> None:
     expected = 0.007 * E_MPA * AREA
     for name in ("pistoia", "pistoia_mean_energy"):
         assert CRITERIA[name](*pressed).strength_N == pytest.approx(expected, rel=1e-7)
+    assert [CRITERIA[n](*pressed).name for n in CRITERIA if "pistoia" in n] == [
+        n for n in CRITERIA if "pistoia" in n
+    ]
     ogo = CRITERIA["pistoia_ogo"](*pressed).strength_N
     assert ogo == pytest.approx(expected * 0.011 / 0.007, rel=1e-7)
     n = model.mesh.n_elements
