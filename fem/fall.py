@@ -90,9 +90,7 @@ class SidewaysFall:
                     f"{key} must lie between {low:g} and {high:g}, got {getattr(self, key)}"
                 )
         if self.distal not in get_args(Distal):
-            raise InputError(
-                f"distal is one of {', '.join(get_args(Distal))}, got {self.distal!r}"
-            )
+            raise InputError(f"distal is one of {', '.join(get_args(Distal))}, got {self.distal!r}")
 
     def direction(self, anatomy: FemurAnatomy) -> Float:
         """World unit vector of the force on the head, (3,)."""

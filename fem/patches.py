@@ -136,7 +136,7 @@ def trochanter_patch(
     points = mesh.nodes_mm[surface]
     reach = points @ outward
     high = anatomy.height_mm(points) > anatomy.flare_mm
-    far = reach > float(anatomy.head_centre_mm @ outward) + anatomy.head_radius_mm
+    far = reach > float(anatomy.head_centre_mm @ outward) + 1.3 * anatomy.head_radius_mm
     if not (high & far).any():
         raise InputError(
             "the greater trochanter is not in view: no bone lies beside the head above the shaft"

@@ -10,7 +10,9 @@ from bonekit.errors import InputError
 from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.patches import surface_nodes
-from bonekit.fem.stance import SingleLegStance
+from bonekit.fem.response import response
+from bonekit.fem.solve import solve
+from bonekit.fem.stance import CONVENTIONS, SingleLegStance
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
 
@@ -27,11 +29,15 @@ def femur(side: str) -> FemurAnatomy:
     return FemurAnatomy(side, CENTRE, HEAD_MM, lateral, end, up, 0.0, 70.0, 900.0)
 
 
-def femur_mesh(anatomy: FemurAnatomy, edge_mm: float = 2.0) -> VoxelMesh:
-    frame = anatomy.frame
-    shape = (70, 30, 70)
-    low = CENTRE + frame @ np.array([-70.0, -30.0, -101.0])
-    grid = Grid.of(shape, edge_mm, low + frame @ np.full(3, edge_mm / 2), frame)
+def femur_mesh(
+    anatomy: FemurAnatomy, edge_mm: float = 2.0, axes: np.ndarray | None = None
+) -> VoxelMesh:
+    frame, axes = anatomy.frame, anatomy.frame if axes is None else axes
+    shape = tuple(int(n / edge_mm) for n in (140, 60, 140))
+    low = np.array([-70.0, -30.0, -101.0])
+    if axes is not frame:
+        shape, low = (int(280 / edge_mm),) * 3, np.full(3, -140.0)
+    grid = Grid.of(shape, edge_mm, CENTRE + axes @ (low + edge_mm / 2), axes)
     across = (grid.points() - CENTRE) @ frame
     lateral = -across[..., 0] if anatomy.side == "right" else across[..., 0]
     head = np.linalg.norm(across, axis=-1) < HEAD_MM
@@ -199,3 +205,73 @@ def test_an_endplate_that_is_not_on_the_mesh_is_refused(compression) -> None:
     mesh, _ = compression
     with pytest.raises(InputError, match=r"of the superior endplate were found"):
         EndplateCompression().on(mesh, vertebra_anatomy(lift_mm=8.0), FIELD)
+
+
+# Other heads and other supports of a stance
+
+
+@pytest.mark.parametrize("convention", list(CONVENTIONS))
+def test_every_convention_balances(convention: str) -> None:
+    anatomy = femur("right")
+    loading = CONVENTIONS[convention]
+    assert loading.convention == convention
+    mesh = femur_mesh(anatomy, 4.0, loading.axes(anatomy))
+    load = loading.on(mesh, anatomy, FIELD)
+    solution = solve(load.model(mesh, np.full(mesh.n_elements, 5000.0), 0.3), rtol=1e-10)
+    assert solution.force_balance < 1e-7
+    answer = response(mesh, solution, load)
+    assert answer.applied == pytest.approx(1000.0, rel=1e-9)
+    assert answer.travel > 0
+    assert load.parameters["convention"] == convention
+
+
+def test_a_guided_head_keeps_to_the_forces_line_and_turns_freely() -> None:
+    anatomy = femur("left")
+    loading = SingleLegStance(head="guided", distal="pivot", pivot_mm=30.0)
+    mesh = femur_mesh(anatomy, 4.0, loading.axes(anatomy))
+    load = loading.on(mesh, anatomy, FIELD)
+    solution = solve(load.model(mesh, np.full(mesh.n_elements, 5000.0), 0.3), rtol=1e-10)
+    head, shaft = solution.caps["femoral_head"], solution.caps["distal_shaft"]
+    np.testing.assert_allclose(head.displacement_mm[:2], 0.0, atol=1e-12)
+    assert head.displacement_mm[2] < 0  # the third axis is against the force
+    assert np.abs(head.moment_Nmm).max() < 1e-3
+    np.testing.assert_allclose(shaft.displacement_mm, 0.0, atol=1e-12)
+    assert np.abs(shaft.moment_Nmm[:2]).max() < 1e-3
+    assert shaft.rotation_rad[2] == 0.0
+
+
+def test_stiff_springs_are_like_a_clamp_and_soft_ones_give() -> None:
+    travel = {}
+    for name, loading in (
+        ("clamped", SingleLegStance()),
+        ("stiff", SingleLegStance(distal="springs", spring_N_mm=1e9)),
+        ("soft", SingleLegStance(distal="springs", spring_N_mm=1e3)),
+    ):
+        anatomy = femur("left")
+        mesh = femur_mesh(anatomy, 4.0)
+        load = loading.on(mesh, anatomy, FIELD)
+        solution = solve(load.model(mesh, np.full(mesh.n_elements, 5000.0), 0.3), rtol=1e-10)
+        travel[name] = response(mesh, solution, load).travel
+    assert travel["stiff"] == pytest.approx(travel["clamped"], rel=1e-3)
+    # 1000 N sink at least 1 mm into 1000 N/mm
+    assert travel["soft"] > travel["clamped"] + np.cos(np.radians(8.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"distal": "pivot"}, "with head 'spread' and distal 'pivot' the femur would topple"),
+        ({"adduction_deg": 90.0}, "adduction_deg must lie between -30 and 40, got 90"),
+        ({"head": "glued"}, "head is one of spread, cup, guided"),
+    ],
+)
+def test_stances_that_make_no_sense_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        SingleLegStance(**options)
+
+
+def test_loads_of_another_bone_are_refused() -> None:
+    with pytest.raises(InputError, match="endplate_compression is for a vertebra"):
+        EndplateCompression().axes(femur("left"))
+    with pytest.raises(InputError, match="single_leg_stance is for a femur"):
+        SingleLegStance().axes(vertebra_anatomy())
