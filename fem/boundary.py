@@ -54,10 +54,13 @@ def reactions(reaction: Float, owner: Int, constraints: Sequence[Constraint]) ->
 def force_balance(reaction: Float, force: Float, sums: dict[str, Float]) -> float:
     """Norm of the sum of reactions and forces, (n, 3), over that of the applied force.
 
-    Without forces, over the largest of the constraints' sums.
+    Without forces, over the largest of the constraints' sums; where these vanish as well, as under
+    a moment alone, over the sum of the norms of the nodes' reactions.
     """
     applied = float(np.linalg.norm(force.sum(axis=0)))
     if not force.any():
         applied = max(float(np.linalg.norm(s)) for s in sums.values())
+    total = float(np.linalg.norm(reaction, axis=1).sum())
+    applied = total if applied < 1e-6 * total else applied
     out = float(np.linalg.norm((reaction + force).sum(axis=0)))
     return out / applied if applied else 0.0
