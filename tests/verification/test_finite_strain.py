@@ -22,7 +22,7 @@ H = np.array([1.0, 0.7, 1.3])
 LATTICE = Lattice((3, 2, 2))
 CELLS = LATTICE.number(np.argwhere(np.ones((3, 2, 2))))
 E = np.random.default_rng(0).uniform(100, 900, 12)
-LAWS = [Elastic(E, 0.3), j2(E, 0.3, [0.0, 0.1], [10.0, 15.0])]
+LAWS: list[MaterialLaw] = [Elastic(E, 0.3), j2(E, 0.3, [0.0, 0.1], [10.0, 15.0])]
 AXES = [np.arange(n) * h for n, h in zip(LATTICE.nodes, H, strict=True)]
 X = np.stack(np.meshgrid(*AXES, indexing="ij")).reshape(3, -1)
 TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # by 90 degrees
