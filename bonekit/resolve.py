@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bonekit.case import Case
 from bonekit.case.calibration import LineSettings
-from bonekit.case.loads import FallSettings, LoadSettings, StanceSettings
+from bonekit.case.loads import LoadSettings, MuscleSettings, SetsSettings, StanceSettings
 from bonekit.case.material import LawSettings, TreatmentSettings
 from bonekit.density import Calibration, DensityKind
 from bonekit.errors import CalibrationError, InputError
 from bonekit.fem.catalogue import LAWS
 from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.fall import SidewaysFall
+from bonekit.fem.flexion import CombinedLoad, ForwardFlexion
 from bonekit.fem.laws import Law, Power, fixed_modulus
 from bonekit.fem.loadcases import Loading
+from bonekit.fem.muscles import MuscleLoad
+from bonekit.fem.named_loads import NamedLoad
+from bonekit.fem.shaft import FourPointBending, ShaftTorsion
 from bonekit.fem.simulation import standard_law, standard_loading
 from bonekit.fem.stance import CONVENTIONS, SingleLegStance
 from bonekit.fem.tissue import VOID, LesionPolicy, Tissue, Treatment
@@ -79,23 +83,40 @@ def tissue_of(case: Case, bone: str) -> Tissue:
     return Tissue(law, regions, policy)
 
 
-def loading_of(given: LoadSettings | None, bone: str) -> Loading:
+def loading_of(given: LoadSettings | None, bone: str, mass_kg: float | None = None) -> Loading:
     """Return how a bone is loaded.
 
     Raises
     ------
     InputError
-        If the numbers don't go together.
+        If the numbers don't go together, or a load needs the patient's mass and there is none.
     """
     if given is None:
         return standard_loading(bone)
-    if isinstance(given, FallSettings):
-        return SidewaysFall(**given.model_dump(exclude={"case"}))
-    if isinstance(given, StanceSettings):
-        base = CONVENTIONS[given.convention] if given.convention else SingleLegStance()
-        stated = given.model_fields_set - {"case", "convention"}
-        return replace(base, **{name: getattr(given, name) for name in stated})
-    return EndplateCompression(**given.model_dump(exclude={"case"}))
+    stated = {k: v for k, v in given.model_dump().items() if k not in ("case", "convention")}
+    match given:
+        case StanceSettings(convention=str(convention)):
+            own = {k: v for k, v in stated.items() if k in given.model_fields_set}
+            return replace(CONVENTIONS[convention], **own)
+        case MuscleSettings():
+            return MuscleLoad(given.case, mass_kg, **stated)
+        case SetsSettings():
+            return NamedLoad(
+                tuple((s.set, s.components, s.displacement_mm) for s in given.held),
+                tuple((s.set, s.force_N) for s in given.loaded),
+            )
+    return LOADINGS[given.case](**stated)
+
+
+LOADINGS: Mapping[str, Callable[..., Loading]] = {
+    "single_leg_stance": SingleLegStance,
+    "sideways_fall": SidewaysFall,
+    "shaft_torsion": ShaftTorsion,
+    "four_point_bending": FourPointBending,
+    "endplate_compression": EndplateCompression,
+    "forward_flexion": ForwardFlexion,
+    "combined": CombinedLoad,
+}
 
 
 def _treatment(given: TreatmentSettings, laws: Mapping[str, Law]) -> Treatment:

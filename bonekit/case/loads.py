@@ -80,6 +80,98 @@ class CompressionSettings(Part):
     )
 
 
+class MuscleSettings(Part):
+    """Hip contact and muscles: `bonekit.fem.muscles.MuscleLoad`. Needs `patient.mass_kg`."""
+
+    case: Literal["walking", "stair_climbing"]
+    cap_deg: Annotated[float, Field(gt=5, le=90)] = Field(
+        default=40.0, description="Half angle of the loaded part of the head."
+    )
+    patch_mm: Annotated[float, Field(ge=3, le=30)] = Field(
+        default=12.0, description="Radius of the muscles' patches."
+    )
+    fixed_mm: Positive = Field(default=10.0, description="Length of distal shaft that is held.")
+
+
+class TorsionSettings(Part):
+    """Torsion of the shaft: `bonekit.fem.shaft.ShaftTorsion`."""
+
+    case: Literal["shaft_torsion"]
+    moment_Nmm: float = 10_000.0
+    grip_mm: Annotated[float, Field(gt=0, le=50)] = Field(
+        default=10.0, description="Length of shaft that is gripped at either end."
+    )
+
+
+class BendingSettings(Part):
+    """Four-point bending of the shaft: `bonekit.fem.shaft.FourPointBending`."""
+
+    case: Literal["four_point_bending"]
+    force_N: Positive = 1000.0
+    toward: Literal["anterior", "posterior", "medial", "lateral"] = Field(
+        default="anterior", description="The side that is stretched."
+    )
+    roller_mm: Annotated[float, Field(ge=1, le=30)] = 8.0
+    intrusion_mm: Annotated[float, Field(ge=1, le=15)] = 4.0
+
+
+class FlexionSettings(Part):
+    """Force in front of a vertebral body's middle: `bonekit.fem.flexion.ForwardFlexion`."""
+
+    case: Literal["forward_flexion"]
+    force_N: Positive = 1000.0
+    offset: Annotated[float, Field(ge=-0.5, le=0.5)] = Field(
+        default=0.25, description="In front of the middle, over the body's depth."
+    )
+    cap_mm: Positive = 3.0
+
+
+class CombinedSettings(Part):
+    """Force and moments on a vertebral body: `bonekit.fem.flexion.CombinedLoad`."""
+
+    case: Literal["combined"]
+    force_N: Annotated[float, Field(ge=0)] = 1000.0
+    flexion_Nmm: float = 7500.0
+    lateral_Nmm: float = 0.0
+    torsion_Nmm: float = 0.0
+    cap_mm: Positive = 3.0
+
+
+Axis = Literal["left", "posterior", "superior"]
+
+
+class HeldSet(Part):
+    """A named set of nodes that is held or moved."""
+
+    set: str = Field(description="See `bonekit.meshing.named_sets`.")
+    components: tuple[Axis, ...] = ("left", "posterior", "superior")
+    displacement_mm: float = 0.0
+
+
+class LoadedSet(Part):
+    """A named set of nodes that bears a force, spread by area."""
+
+    set: str = Field(description="See `bonekit.meshing.named_sets`.")
+    force_N: tuple[float, float, float] = Field(description="Left, posterior, superior.")
+
+
+class SetsSettings(Part):
+    """Loads and supports by named sets: `bonekit.fem.named_loads.NamedLoad`."""
+
+    case: Literal["named_sets"]
+    held: Annotated[tuple[HeldSet, ...], Field(min_length=1)]
+    loaded: tuple[LoadedSet, ...] = ()
+
+
 LoadSettings = Annotated[
-    StanceSettings | FallSettings | CompressionSettings, Field(discriminator="case")
+    StanceSettings
+    | FallSettings
+    | MuscleSettings
+    | TorsionSettings
+    | BendingSettings
+    | CompressionSettings
+    | FlexionSettings
+    | CombinedSettings
+    | SetsSettings,
+    Field(discriminator="case"),
 ]

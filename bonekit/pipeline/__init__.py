@@ -190,7 +190,7 @@ def _check(case: Case) -> None:
     check_name(case.bone)
     tissue_of(case, case.bone or "femur")
     for load in (case.load, *case.more_loads):
-        loading_of(load, case.bone or "femur")
+        loading_of(load, case.bone or "femur", case.patient.mass_kg)
     if case.criterion is not None and case.criterion not in CRITERIA:
         raise InputError(f"criterion {case.criterion!r} is unknown; known: {', '.join(CRITERIA)}")
     name = case.material.conversion

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.case import Case, parse_case
+from bonekit.case.loads import MuscleSettings
 from bonekit.density import (
     Calibration,
     Conversion,
@@ -156,14 +157,24 @@ def mesh_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
 
     def work() -> None:
         segmentation, _ = load_segmentation(folder.path)
-        axes = loading_of(case.load, segmentation.bone).axes(segmentation.anatomy)
+        axes = loading_of(case.load, segmentation.bone, case.patient.mass_kg).axes(
+            segmentation.anatomy
+        )
         mesh = bone_mesh(segmentation, case.mesh.edge_mm, axes)
         check(mesh_report(mesh, segmentation.labels))
         save_mesh(folder.path / "model.npz", mesh)
         progress("mesh", 0.6, f"{mesh.n_elements} elements")
         write_surface(surface(segmentation.labels), folder.path / "surface.stl")
 
-    folder.stage("mesh", {"mesh": entry(case.mesh), "load": entry(case.load)}, work)
+    folder.stage(
+        "mesh",
+        {
+            "mesh": entry(case.mesh),
+            "load": entry(case.load),
+            "mass_kg": case.patient.mass_kg if isinstance(case.load, MuscleSettings) else None,
+        },
+        work,
+    )
 
 
 def solve_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
@@ -221,7 +232,7 @@ def _without_lesions(folder: RunFolder, case: Case) -> dict[str, float]:
     ash = ash_of(folder)
     made = intact(segmentation.labels.resample(ash.grid), ash, case.intact.rim_mm)
     whole = replace(segmentation, labels=made.labels)
-    loading = loading_of(case.load, segmentation.bone)
+    loading = loading_of(case.load, segmentation.bone, case.patient.mass_kg)
     tissue = replace(tissue_of(case, segmentation.bone), lesions=LesionPolicy())
     problem = set_up(
         bone_mesh(whole, case.mesh.edge_mm, loading.axes(segmentation.anatomy)),
@@ -332,7 +343,7 @@ def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None =
         lesions=lesions,
         nu=case.material.nu,
         field=field,
-        loading=loading_of(case.load, segmentation.bone),
+        loading=loading_of(case.load, segmentation.bone, case.patient.mass_kg),
     )
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -5,8 +6,11 @@ import pytest
 
 from bonekit.case import parse_case
 from bonekit.errors import InputError
+from bonekit.fem.muscles import MuscleLoad
+from bonekit.fem.named_loads import NamedLoad
+from bonekit.fem.stance import CONVENTIONS
 from bonekit.fem.tissue import VOID, Tissue
-from bonekit.resolve import tissue_of
+from bonekit.resolve import LOADINGS, loading_of, tissue_of
 
 MINE = {
     "name": "mine",
@@ -55,3 +59,34 @@ def test_lesions_are_treated_by_number_kind_and_default() -> None:
     assert policy.by_kind == {"lytic": VOID}
     assert policy.by_number[2].modulus(np.zeros(1)) == [500.0]  # type: ignore[union-attr]
     assert policy.by_number[3] == "density"
+
+
+def loading(load: dict[str, Any], mass_kg: float | None = 70.0) -> Any:
+    case = parse_case({"load": load, "patient": {"mass_kg": mass_kg}}, "of a test")
+    return loading_of(case.load, "femur_left", case.patient.mass_kg)
+
+
+@pytest.mark.parametrize("name", list(LOADINGS))
+def test_defaults_of_the_case_are_those_of_the_library(name: str) -> None:
+    assert loading({"case": name}) == LOADINGS[name]()
+
+
+@pytest.mark.parametrize("name", ["walking", "stair_climbing"])
+def test_muscles_get_the_patients_mass(name: str) -> None:
+    assert loading({"case": name}) == MuscleLoad(name, 70.0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"{name} needs the patient's mass"):
+        loading({"case": name}, None)
+
+
+def test_a_convention_gives_way_to_what_is_stated() -> None:
+    made = loading({"case": "single_leg_stance", "convention": "nijmegen", "adduction_deg": 8.0})
+    assert made == replace(CONVENTIONS["nijmegen"], adduction_deg=8.0)
+
+
+def test_loads_on_sets() -> None:
+    held = [{"set": "distal_face", "components": ["superior"]}]
+    loaded = [{"set": "head_cap", "force_N": [0, 0, -500]}]
+    made = loading({"case": "named_sets", "held": held, "loaded": loaded})
+    assert made == NamedLoad(
+        (("distal_face", ("superior",), 0.0),), (("head_cap", (0.0, 0.0, -500.0)),)
+    )
