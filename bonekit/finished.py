@@ -45,10 +45,16 @@ class Finished:
     scan: Mapping[str, Any]
     patient: Patient
     criterion: str | None
+    peak: tuple[Strength, Mapping[str, Any]] | None
 
     @cached_property
     def strength(self) -> Strength:
-        """The answer."""
+        """The answer: the peak if there is one, or else the linear strength."""
+        return self.linear if self.peak is None else self.peak[0]
+
+    @cached_property
+    def linear(self) -> Strength:
+        """Strength by the criterion of linear solutions."""
         return judge(self.problem, self.solution, self.criterion)
 
     @cached_property

@@ -206,7 +206,8 @@ def _other(folder: str, result: Result) -> OtherLoad:
 def _intact(finished: Finished) -> IntactResult | None:
     if finished.intact is None:
         return None
-    lost = 1.0 - finished.strength.strength_N / finished.intact["strength_N"]
+    # both linear: a path for the filled bone would cost as much as the answer itself
+    lost = 1.0 - finished.linear.strength_N / finished.intact["strength_N"]
     return IntactResult(lost=lost, **finished.intact)
 
 

@@ -33,6 +33,15 @@ class StrengthError:
     high_N: float
     strengths_N: tuple[float, ...]
 
+    def scaled(self, factor: float) -> StrengthError:
+        """Give the same relative error to another strength."""
+        return StrengthError(
+            self.standard_error_N * factor,
+            self.low_N * factor,
+            self.high_N * factor,
+            tuple(strength * factor for strength in self.strengths_N),
+        )
+
 
 def strength_error(
     strength_N: float,

@@ -7,7 +7,7 @@ library plain arguments are passed, so nothing but the pipeline and the command 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -79,6 +79,22 @@ class UncertaintySettings(Part):
     )
 
 
+class PeakSettings(Part):
+    """The nonlinear path of ``criterion: peak``; see `bonekit.fem.peak`."""
+
+    after: Literal["auto", "keyak", "strain"] = Field(
+        default="auto",
+        description="What follows the elastic range: Keyak's plateau and softening where the law "
+        "of all parts has it, or perfect plasticity at principal strains.",
+    )
+    end_mm: Annotated[float, Field(gt=0, le=30)] | None = Field(
+        default=None,
+        description="Largest displacement; by default 6 mm for a femur and 1.9 % of the height "
+        "for a vertebra.",
+    )
+    finite_strain: bool = Field(default=False, description="Large rotations and strains.")
+
+
 class IntactSettings(Part):
     """The same bone without its lesions, for what they cost in strength."""
 
@@ -115,8 +131,10 @@ class Case(Part):
     criterion: str | None = Field(
         default=None,
         description="What the strength is judged by, see `bonekit.fem.criteria`; by default "
-        "stiffness_at_strain of a vertebra in compression, else strain_limit.",
+        "stiffness_at_strain of a vertebra in compression, else strain_limit. `peak` walks the "
+        "nonlinear path of force over displacement.",
     )
+    peak: PeakSettings = PeakSettings()
     more_loads: tuple[LoadSettings, ...] = Field(
         default=(),
         description="Further loads of the same bone; each gets a run folder inside the run folder.",

@@ -34,6 +34,7 @@ def run(
     load: Annotated[
         tuple[str, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
     ] = (),
+    criterion: str | None = None,
     mass: float | None = None,
     height: float | None = None,
     series: str | None = None,
@@ -71,6 +72,9 @@ def run(
         Load cases by name, such as `single_leg_stance sideways_fall`; the first leads the report,
         each further one gets a run folder in OUT. Their numbers are set in a case file. By default
         single-leg stance of a femur, compression of a vertebra.
+    criterion
+        What the strength is judged by: strain_limit, pistoia, contiguous_volume ...; `peak` loads
+        the bone until its force falls (minutes instead of seconds).
     mass
         Of the patient in kg: for the figures that clinical papers report.
     height
@@ -95,6 +99,7 @@ def run(
         "calibration": _calibration(calibrate),
         "load": {"case": load[0]} if load else None,
         "more_loads": [{"case": name} for name in load[1:]] if load else None,
+        "criterion": criterion,
         "patient.mass_kg": mass,
         "patient.height_m": height,
         "mesh.edge_mm": edge,

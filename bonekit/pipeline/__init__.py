@@ -27,6 +27,7 @@ from bonekit.pipeline.branches import (
 )
 from bonekit.pipeline.calibrating import needs_scan, rods_of
 from bonekit.pipeline.inputs import hashes_of
+from bonekit.pipeline.peak import PEAK
 from bonekit.pipeline.progress import Progress, silent
 from bonekit.pipeline.stages import (
     OPTIONAL,
@@ -36,6 +37,7 @@ from bonekit.pipeline.stages import (
     density_stage,
     intact_stage,
     mesh_stage,
+    peak_stage,
     report_stage,
     segment_stage,
     solve_stage,
@@ -155,6 +157,7 @@ def _onwards(folder: RunFolder, case: Case, hashes: dict[str, str], progress: Pr
     density_stage(folder, case, progress)
     mesh_stage(folder, case, progress)
     solve_stage(folder, case, progress)
+    peak_stage(folder, case, progress)
     uncertainty_stage(folder, case, progress)
     intact_stage(folder, case, progress)
     others = _further_loads(folder, case, hashes, progress)
@@ -191,8 +194,10 @@ def _check(case: Case) -> None:
     tissue_of(case, case.bone or "femur")
     for load in (case.load, *case.more_loads):
         loading_of(load, case.bone or "femur", case.patient.mass_kg)
-    if case.criterion is not None and case.criterion not in CRITERIA:
-        raise InputError(f"criterion {case.criterion!r} is unknown; known: {', '.join(CRITERIA)}")
+    if case.criterion not in (None, PEAK, *CRITERIA):
+        raise InputError(
+            f"criterion {case.criterion!r} is unknown; known: {', '.join((*CRITERIA, PEAK))}"
+        )
     name = case.material.conversion
     if name is not None and name not in CONVERSIONS:
         raise InputError(f"conversion {name!r} is unknown; known: {', '.join(CONVERSIONS)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,13 @@ from bonekit.meshing.quality import report as mesh_report
 from bonekit.meshing.surface import surface, write_surface
 from bonekit.pipeline.calibrating import calibrate_scan, line_from, line_record, needs_scan
 from bonekit.pipeline.cortex import cortex_of
+from bonekit.pipeline.peak import (
+    PEAK,
+    linear_criterion,
+    stored_peak,
+    walk_to_the_peak,
+    write_peak,
+)
 from bonekit.pipeline.progress import Progress
 from bonekit.report import write_report
 from bonekit.resolve import loading_of, tissue_of
@@ -63,11 +70,12 @@ STAGES = {
     "density": ("density.nii.gz", "density.json", "cortex.png"),
     "mesh": ("model.npz", "surface.stl"),
     "solve": ("solution.npz",),
+    "peak": ("peak.json", "peak.npz", "peak.png"),
     "uncertainty": ("uncertainty.json",),
     "intact": ("intact.json",),
     "report": ("result.json", "report.html", "preview.png", "mesh.vtu"),
 }
-OPTIONAL = {"calibration.png", "cortex.png"}
+OPTIONAL = {"calibration.png", "cortex.png", "peak.npz", "peak.png"}
 MARGIN_MM = 30.0  # of scan kept round the bone: what the pictures show
 VARIANT_RTOL = 1e-4  # of the solves for the error bar, which is not known to 1 % of itself
 
@@ -198,6 +206,19 @@ def solve_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
     folder.stage("solve", inputs, work)
 
 
+def peak_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
+    """model.npz -> peak.json, peak.npz, peak.png: the nonlinear path, if it is the criterion."""
+    wanted = case.criterion == PEAK
+    progress("peak", 0.0, "loading until the force falls" if wanted else "not asked for")
+
+    def work() -> None:
+        told = walk_to_the_peak(folder, case, problem_of(folder, case), progress)
+        write_peak(folder, told)
+
+    inputs = {"settings": entry(case.peak)} if wanted else None
+    folder.stage("peak", inputs, work if wanted else partial(write_peak, folder, None))
+
+
 def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
     """solution.npz -> uncertainty.json: the error that the calibration leaves in the strength."""
     line = calibration_of(folder)
@@ -245,7 +266,9 @@ def _without_lesions(folder: RunFolder, case: Case) -> dict[str, float]:
         nu=case.material.nu,
         field=field,
     )
-    strength = judge(problem, solve_problem(problem, **case.solver.model_dump()), case.criterion)
+    strength = judge(
+        problem, solve_problem(problem, **case.solver.model_dump()), linear_criterion(case)
+    )
     return {
         "strength_N": strength.strength_N,
         "stiffness_N_mm": strength.stiffness_N_mm,
@@ -262,14 +285,18 @@ def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthErro
     def strength_with(line: tuple[float, float]) -> float:
         problem = problem_of(folder, case, line)
         solved = solve_problem(problem, **settings, start=solution)
-        found = judge(problem, solved, case.criterion).strength_N
+        found = judge(problem, solved, linear_criterion(case)).strength_N
         strengths.append(found)
         text = f"line {len(strengths)} of 4: {found / 1000:.2f} kN"
         progress("uncertainty", len(strengths) / 4, text)
         return found
 
-    strength = judge(problem_of(folder, case), solution, case.criterion).strength_N
-    return strength_error(strength, calibration_of(folder), strength_with)
+    strength = judge(problem_of(folder, case), solution, linear_criterion(case)).strength_N
+    error = strength_error(strength, calibration_of(folder), strength_with)
+    peak = stored_peak(folder)
+    # a path for each line would cost too much: the peak shares the relative error of the linear
+    # strength
+    return error if peak is None else error.scaled(peak[0].strength_N / strength)
 
 
 def report_stage(
@@ -290,7 +317,7 @@ def report_stage(
             finished = _finished(folder, case, hashes)
             write_fields(finished, folder.path / "mesh.vtu")
             pictures, small = draw(finished)
-            for name in ("calibration", "cortex"):
+            for name in ("calibration", "cortex", "peak"):
                 if (folder.path / f"{name}.png").is_file():
                     pictures[name] = (folder.path / f"{name}.png").read_bytes()
         result = summarise(finished, [*folder.done.values()], cost, others)
@@ -424,6 +451,7 @@ def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished
         scan=_json(folder, "scan.json"),
         inputs=dict(sorted(hashes.items())),
         synthetic=case.synthetic,
-        criterion=case.criterion,
+        criterion=linear_criterion(case),
+        peak=stored_peak(folder),
         patient=Patient(**case.patient.model_dump()),
     )

@@ -37,6 +37,11 @@ PICTURES: dict[str, Picture] = {
         "load of the calculation; the strength follows from it in proportion.",
         "Surface of the bone with arrows at the loaded area and the held area in blue.",
     ),
+    "peak": Picture(
+        "Force over displacement",
+        "The nonlinear path; the dashed line is the elastic stiffness.",
+        "Curve of force over displacement with its largest force marked.",
+    ),
     "modulus": Picture(
         "Stiffness of the bone",
         "Young's modulus of the elements, from the density in the CT; logarithmic scale.",

@@ -94,7 +94,8 @@ def intact(result: Result) -> str:
     lost = f"cost {it.lost:.1%} of it" if it.lost >= 0 else f"add {-it.lost:.1%} to it"
     return (
         f"With its lesions filled by bone like that around them ({it.filled_ml:.1f} ml, the rim "
-        f"included) this bone would bear {it.strength_N / 1000:.2f} kN: the lesions {lost}."
+        f"included) this bone would bear {it.strength_N / 1000:.2f} kN by linear analysis: the "
+        f"lesions {lost}."
     )
 
 

@@ -1,0 +1,91 @@
+"""The stage of a run that loads the bone until its force has peaked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bonekit.case import Case
+from bonekit.fem.peak import Peak, peak_load, standard_end_mm
+from bonekit.fem.simulation import Problem
+from bonekit.fem.steps import Step
+from bonekit.fem.strength import Strength
+from bonekit.figures.failure_curve import failure_curve
+from bonekit.image.writing import replacing
+from bonekit.pipeline.progress import Progress
+from bonekit.runfolder import RunFolder, write_json
+
+PEAK = "peak"  # the criterion
+
+
+def linear_criterion(case: Case) -> str | None:
+    """Criterion of linear solutions: what stands in for the peak where a path would cost too much.
+
+    None is the standard one of the load case.
+    """
+    return None if case.criterion == PEAK else case.criterion
+
+
+def walk_to_the_peak(
+    folder: RunFolder, case: Case, problem: Problem, progress: Progress
+) -> dict[str, Any]:
+    """Walk the path; leave peak.npz and peak.png, return what peak.json holds."""
+    settings = case.peak
+    end_mm = settings.end_mm or standard_end_mm(problem)
+
+    def tell(step: Step) -> None:
+        words = f"{step.displacement_mm:.2f} mm, {step.force_N / 1000:.2f} kN"
+        progress("peak", min(step.displacement_mm / end_mm, 1.0), words)
+
+    made = peak_load(
+        problem,
+        after=settings.after,
+        end_mm=end_mm,
+        finite=settings.finite_strain,
+        device=case.solver.device,
+        progress=tell,
+    )
+    _save_fields(folder, made)
+    found = made.failure
+    picture = failure_curve(
+        found.curve_mm, found.curve_N, found.stiffness_N_mm, found.reason != "end"
+    )
+    with replacing(folder.path / "peak.png") as temporary:
+        temporary.write_bytes(picture)
+    strength = {k: v for k, v in asdict(made.strength).items() if k != "utilisation"}
+    return {
+        "strength": strength | {"parameters": dict(made.strength.parameters)},
+        "reason": found.reason,
+        "curve_mm": found.curve_mm.tolist(),
+        "curve_N": found.curve_N.tolist(),
+    }
+
+
+def _save_fields(folder: RunFolder, made: Peak) -> None:
+    with replacing(folder.path / "peak.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            utilisation=made.strength.utilisation,
+            displacement_mm=made.failure.nodes_mm,
+            plastic_strain=made.failure.plastic_strain,
+            damage=made.failure.damage,
+            yielded=made.failure.yielded,
+        )
+
+
+def stored_peak(folder: RunFolder) -> tuple[Strength, dict[str, Any]] | None:
+    """Read the peak of a run and what was told of it; None if it was not asked for."""
+    told = json.loads((folder.path / "peak.json").read_text(encoding="utf-8"))
+    if told is None:
+        return None
+    with np.load(folder.path / "peak.npz", allow_pickle=False) as fields:
+        strength = Strength(**told["strength"], utilisation=fields["utilisation"])
+    return strength, told
+
+
+def write_peak(folder: RunFolder, told: dict[str, Any] | None) -> None:
+    """Write peak.json; None says that no peak was asked for."""
+    write_json(folder.path / "peak.json", told)
