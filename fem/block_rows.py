@@ -11,7 +11,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from bonekit.fem.bricks import Bricks
-from bonekit.fem.galerkin import BATCH, Coarsening, Stiffness
+from bonekit.fem.coarsening import Coarsening
+from bonekit.fem.galerkin import BATCH, Stiffness
 
 Int = NDArray[np.integer]
 

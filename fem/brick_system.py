@@ -84,7 +84,7 @@ class BrickSystem:
         self.scale[self.n + 1 :: 2, 0] = [t.length_mm for t in ties]  # of the unknown per radian
         self.held = self.tensor(fixed)
         free = self._expanded_free(self.K.diagonal() > 0)
-        self.mask = free.to(torch.float64)
+        self.free = free
         nodes = free[:, : self.n]
         self._cycle = BrickMultigrid(bricks, weights, units, nodes, spacing_mm, spring_N_mm=spring)
         self._caps = self._cap_modes(free) if ties else None
@@ -134,7 +134,7 @@ class BrickSystem:
 
     def __call__(self, q: Tensor) -> Tensor:
         """Turn free unknowns into forces on them."""
-        return self.stiff(q).mul_(self.mask)
+        return self.stiff(q).mul_(self.free)
 
     def precondition(self, r: Tensor) -> Tensor:
         """One cycle for the nodes; the motions of caps with what follows them solved exactly."""
@@ -150,14 +150,15 @@ class BrickSystem:
         """Free motions of caps, extended into the bone by a cycle, and their inverse stiffness."""
         modes, images = [], []
         for component, column in torch.nonzero(free[:, self.n :]).tolist():
-            q = self.mask.new_zeros(self.mask.shape)
+            q = free.new_zeros(free.shape, dtype=torch.float64)
             q[component, self.n + column] = 1.0
             for _ in range(2):  # the nearer to equilibrium, the fewer iterations
                 q[:, : self.n] -= self._cycle(self(q)[:, : self.n].contiguous())
             modes.append(q)
             images.append(self(q))
         if not modes:
-            return self.mask.new_zeros(0, *self.mask.shape), self.mask.new_zeros(0, 0)
+            none = torch.zeros(0, dtype=torch.float64, device=self.device)
+            return none.view(0, *free.shape), none.view(0, 0)
         W = torch.stack(modes)
         gram = torch.einsum("aij,bij->ab", W, torch.stack(images))
         return W, torch.linalg.pinv(0.5 * (gram + gram.T), hermitian=True)
@@ -177,12 +178,12 @@ class BrickSystem:
         ------
         ConvergenceError
         """
-        b = (force - self.stiff(values)) * self.mask
-        first = None if start is None else (start - values) * self.mask
+        b = torch.sub(force, self.stiff(values)).mul_(self.free)
+        first = None if start is None else (start - values).mul_(self.free)
         found = conjugate_gradients(
             self, self.precondition, b, rtol, max_iterations, progress, first
         )
-        return CGResult(found.x + values, found.history)
+        return CGResult(found.x.add_(values), found.history)
 
 
 def unit_stiffnesses(E_MPa: Float, nu: Float | float, spacing_mm: Float) -> tuple[Float, Float]:

@@ -72,9 +72,11 @@ def conjugate_gradients(
     while history[-1] > rtol and len(history) <= max_iterations:
         z = M(r)
         beta = -alpha * _dot(z, q) / rz  # z . (r - r_old) / (z_old . r_old)
-        p = z + beta * p
+        p.mul_(beta).add_(z)
+        rz = _dot(r, z)
+        del z, q  # two vectors less at the peak of memory, which is in A
         q = A(p)
-        rz, curvature = _dot(r, z), _dot(p, q)
+        curvature = _dot(p, q)
         if not (curvature > 0 and rz > 0):
             raise ConvergenceError(_report(history, rtol, "the operator is singular or indefinite"))
         alpha = _dot(r, p) / curvature

@@ -195,13 +195,13 @@ class ModelSystem:
         if start is None and self._found:
             start = self._combined(values, force)
         found = self.system.solve(values, force, rtol, max_iterations, progress, start)
-        own = (found.x - values) * self.system.mask
+        own = (found.x - values) * self.system.free
         self._found.append((own, self.system(own)))
         return self._solution(case, found, force)
 
     def _combined(self, values: Tensor, force: Tensor) -> Tensor:
         """Combine the solutions found so far so that the energy of the error is least."""
-        b = (force - self.system.stiff(values)) * self.system.mask
+        b = (force - self.system.stiff(values)) * self.system.free
         X = torch.stack([x.reshape(-1) for x, _ in self._found])
         AX = torch.stack([y.reshape(-1) for _, y in self._found])
         share = torch.linalg.pinv(X @ AX.T, hermitian=True) @ (X @ b.reshape(-1))

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from bonekit.fem.block_rows import BlockRows, Transfer, dense
 from bonekit.fem.bricks import Bricks, Float, Lattice, bricks_of
-from bonekit.fem.galerkin import ParentStiffness, Stiffness, coarsen, project
+from bonekit.fem.coarsening import coarsen, coarsen_cells
+from bonekit.fem.galerkin import ParentStiffness, Stiffness, project
 from bonekit.fem.operator import BrickProduct
 from bonekit.fem.smoothing import Chebyshev, LevelOperator
 
@@ -78,7 +79,7 @@ class BrickMultigrid:
         self.dtype, device = dtype, free.device
         self.free = free.to(dtype)
         A: LevelOperator = BrickProduct(bricks, weights, units, dtype, device, spring_N_mm)
-        step = coarsen(bricks, _factors(bricks.lattice, spacing_mm))
+        step = coarsen_cells(bricks, _factors(bricks.lattice, spacing_mm))
         stiffness: Stiffness = ParentStiffness(bricks, step, weights, units, free, spring_N_mm)
         smoother = Chebyshev(A, _DEGREE, self.free, _largest_eigenvalue(units), _SPREAD)
         transfer = Transfer(step, bricks.n_nodes, dtype, device)
@@ -100,13 +101,13 @@ class BrickMultigrid:
     def __call__(self, r: Tensor) -> Tensor:
         """Approximate solution of A z = r, (3, n_nodes)."""
         scale = float(torch.linalg.vector_norm(r)) or 1.0
-        b = (r / scale).to(self.dtype)
+        b = torch.mul(r, 1.0 / scale, out=r.new_empty(r.shape, dtype=self.dtype))
         finest = self.levels[0]
         x = finest.smooth(b)
-        rest = (b - finest.A(x)) * self.free
+        rest = torch.sub(b, finest.A(x)).mul_(self.free)
         correction = self._cycle(1, finest.transfer.restrict(rest.t().contiguous()))
-        x += finest.transfer.prolong(correction).t() * self.free
-        return finest.smooth(b, x).to(r.dtype) * scale
+        x += finest.transfer.prolong(correction).t().mul_(self.free)
+        return finest.smooth(b, x).to(r.dtype).mul_(scale)
 
     def _cycle(self, depth: int, b: Tensor) -> Tensor:
         if depth == len(self.levels):

@@ -65,7 +65,7 @@ class Chebyshev:
     def __call__(self, b: Tensor, x: Tensor | None = None) -> Tensor:
         """Improve x (zero by default) towards A x = b."""
         r = b if x is None else b - self.A(x)
-        d = r * self.scale / self.centre
+        d = (r * self.scale).mul_(1 / self.centre)
         x = d.clone() if x is None else x + d
         sigma = self.centre / self.radius
         rho = 1 / sigma
