@@ -237,14 +237,14 @@ def _strength(name: str, strength: float) -> Figure:
 def _load_to_strength(strength: float, patient: Patient) -> Figure:
     impact = fall_impact_force(patient)
     ratio = None if impact is None else impact / strength
+    known = "" if impact is None else f" ({impact:.0f} N)"
     return Figure(
         "load to strength in a fall",
         "",
         ratio,
         (Threshold(1.0, "above", KEAVENY),),
-        "" if ratio else "the patient's mass and height",
-        f"impact force of a fall from standing{f' ({impact:.0f} N)' if impact else ''} over the "
-        "strength in a sideways fall",
+        "the patient's mass and height" if ratio is None else "",
+        f"impact force of a fall from standing{known} over the strength in a sideways fall",
     )
 
 
