@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from bonekit.errors import InputError
@@ -102,7 +101,9 @@ class PointParameters:
     def mapped(self, change: Callable[[Array], Array]) -> Self:
         """Apply a function, such as an index or a transfer, to each array of parameters."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        kept = {n: change(a) for n, a in arrays.items() if isinstance(a, np.ndarray | torch.Tensor)}
+        kept = {
+            n: change(a) for n, a in arrays.items() if isinstance(a, np.ndarray) or _of_torch(a)
+        }
         return replace(self, **kept)
 
 
@@ -114,12 +115,23 @@ def virgin(like: Array) -> State:
 
 def namespace(array: Array) -> Any:
     """Return the module, numpy or torch, whose functions take this array."""
-    return torch if isinstance(array, torch.Tensor) else np
+    if not _of_torch(array):
+        return np
+    import torch
+
+    return torch
+
+
+def _of_torch(array: Array) -> bool:
+    """Whether it is a tensor, told without torch: the solver's interpreter may lack it."""
+    return type(array).__module__.split(".")[0] == "torch"
 
 
 def constant(values: ArrayLike, like: Array) -> Array:
     """Put numbers in an array of the kind and device of another."""
-    if isinstance(like, torch.Tensor):
+    if _of_torch(like):
+        import torch
+
         return torch.as_tensor(np.array(values), dtype=like.dtype, device=like.device)
     return np.asarray(values, dtype=like.dtype)
 

@@ -17,13 +17,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[np.generic]]
-SCRIPT = "dolfinx_solver.py"
+SCRIPT = "solver/solve.py"
+_START = """import sys
+from pathlib import Path
+from typing import Any
+
+from bonekit.fem.dolfinx_solver import main
+
+sys.exit(main(Path(sys.argv[1])))
+"""
+# Modules of material laws, which import NumPy only.
+LAWS = ("plastic_laws", "strain_yield_law", "damage_law", "elastic_law")
+_SENT = (
+    *(f"dolfinx_{part}" for part in ("solver", "log", "compat", "body", "linear", "elastic")),
+    *("dolfinx_newton", "dolfinx_points", "constitutive", "constitutive_spectral"),
+    *LAWS,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +77,23 @@ def write_model(folder: Path, arrays: Arrays) -> str:
     with part.open("wb") as file:
         np.savez(file, **arrays, sha256=np.array(digest))  # type: ignore[arg-type]
     part.replace(folder / "model.npz")
-    # A copy beside the model: Python looks for modules beside a script first, and those of this
-    # package would hide its own (operator).
-    script = (files("bonekit.fem") / SCRIPT).read_text(encoding="utf-8")
-    (folder / SCRIPT).write_text(script, encoding="utf-8")
+    _write_solver(folder / SCRIPT)
     return digest
+
+
+def _write_solver(script: Path) -> None:
+    """Copy the solver's modules: its interpreter has no bonekit, whose folder would hide others.
+
+    They come as text, as this package may lie in an archive.
+    """
+    package = script.parent / "bonekit"
+    (package / "fem").mkdir(parents=True, exist_ok=True)
+    script.write_text(_START, encoding="utf-8")
+    for folder in (package, package / "fem"):
+        (folder / "__init__.py").write_text("", encoding="utf-8")
+    sources = {f"fem/{name}.py": files("bonekit.fem") / f"{name}.py" for name in _SENT}
+    for place, source in {**sources, "errors.py": files("bonekit") / "errors.py"}.items():
+        (package / place).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def fingerprint(arrays: Arrays) -> str:
@@ -80,12 +108,8 @@ def fingerprint(arrays: Arrays) -> str:
 
 def read_result(folder: Path, digest: str) -> RawResult | None:
     """Read the result of the model with a fingerprint; None if there is none or another model's."""
-    try:
-        with np.load(folder / "result.npz", allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return None
-    if str(found.get("sha256")) != digest:
+    found = read_arrays(folder / "result.npz")
+    if found is None or str(found.get("sha256")) != digest:
         return None
     return RawResult(
         found["displacement_mm"],
@@ -98,6 +122,15 @@ def read_result(folder: Path, digest: str) -> RawResult | None:
         float(found["peak_MB"]),
         json.loads(str(found["seconds"])),
     )
+
+
+def read_arrays(path: Path) -> dict[str, Any] | None:
+    """Read what the child wrote; None if it is not there or not whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def clear(folder: Path) -> None:

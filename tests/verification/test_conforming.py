@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from bonekit.errors import InputError
-from bonekit.fem.conforming import ConformingSolution, mesh_axes_mm, solve_conforming
+from bonekit.fem.conforming import ConformingSolution, solve_conforming
 from bonekit.fem.conforming_model import (
     ConformingModel,
     ElasticSupport,
     HexMesh,
     pressure_load,
 )
+from bonekit.fem.conforming_problem import mesh_axes_mm
 from bonekit.fem.interpreters import find_interpreters
 from bonekit.fem.model import Constraint, Load, Model
 from bonekit.fem.solve import solve

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from bonekit.errors import ConvergenceError, InputError
-from bonekit.fem import conforming, dolfinx_solver, interpreters
+from bonekit.fem import conforming_problem, dolfinx_linear, interpreters
 from bonekit.fem.child import (
     BrokenMPIError,
     DivergenceError,
@@ -19,13 +19,15 @@ from bonekit.fem.child import (
     SolverMemoryError,
     SolverTimeoutError,
 )
-from bonekit.fem.conforming import memory_bytes, solve_conforming
+from bonekit.fem.conforming import solve_conforming
 from bonekit.fem.conforming_model import (
     ConformingModel,
     ElasticSupport,
     HexMesh,
     pressure_load,
 )
+from bonekit.fem.conforming_problem import memory_bytes
+from bonekit.fem.dolfinx_log import Failure
 from bonekit.fem.interpreters import (
     Interpreter,
     SolverMissingError,
@@ -216,7 +218,7 @@ def test_floating_pieces_and_stray_forces_are_refused() -> None:
 
 def test_a_model_too_large_for_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1.6e9 < memory_bytes(175_000, 4) < 1.8e9  # 1.67 GB were measured
-    monkeypatch.setattr(conforming, "memory_bytes", lambda *sizes: 1e18)
+    monkeypatch.setattr(conforming_problem, "memory_bytes", lambda *sizes: 1e18)
     with pytest.raises(InputError, match=r"24 unknowns and needs about 931322574.6 GiB"):
         solve_conforming(cube(), interpreter="unasked")
 
@@ -233,11 +235,11 @@ def test_without_petsc_and_pyamg_only_small_systems_are_solved(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyamg", None)
     A = sparse.diags_array([1.0, 2.0, 4.0])
-    x, _ = dolfinx_solver.pyamg_solver(A, None, {}, None)(np.array([1.0, 1.0, 1.0]), 1e-8)
+    x, _ = dolfinx_linear.pyamg_solver(A, None, {})(np.array([1.0, 1.0, 1.0]), 1e-8)
     np.testing.assert_allclose(x, [1.0, 0.5, 0.25])
     large = sparse.coo_array((60_000, 60_000))
-    with pytest.raises(dolfinx_solver.Failure, match=r"60000 unknowns.*pip install pyamg"):
-        dolfinx_solver.pyamg_solver(large, None, {}, None)
+    with pytest.raises(Failure, match=r"60000 unknowns.*pip install pyamg"):
+        dolfinx_linear.pyamg_solver(large, None, {})
 
 
 @pytest.mark.parametrize("k", [3, 4, 6])
