@@ -49,6 +49,18 @@ def test_deck_for_calculix(tmp_path: Path) -> None:
     assert theirs == pytest.approx(ours, rel=1e-3)
 
 
+@pytest.mark.slow
+def test_virtual_lesions() -> None:
+    """Strength falls with the size; the inferior-medial neck is the worst of four places."""
+    example = load("virtual_lesions")
+    left = [1.0, *(example.left(0.0, radius_mm) for radius_mm in example.RADII_MM)]
+    assert left == sorted(left, reverse=True)
+    assert left[-1] == pytest.approx(0.54, abs=0.03)
+    around = {name: example.left(angle, 10.0) for name, angle in example.SITES.items()}
+    assert min(around, key=around.get) == "inferior-medial"
+    assert sorted(around.values())[1] > around["inferior-medial"] + 0.15
+
+
 def test_examples_stay_short() -> None:
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text().splitlines()) <= 75, path.name
