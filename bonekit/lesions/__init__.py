@@ -1,6 +1,8 @@
 """Lesions of a segmented bone: which there are, where, of what kind, and the bone without them."""
 
 from bonekit.lesions.carve import carve
+from bonekit.lesions.cortical import Cortical, cortical_involvement
+from bonekit.lesions.describe import Described, describe, destroyed_mm
 from bonekit.lesions.find import (
     HEALTHY,
     LESION,
@@ -11,19 +13,34 @@ from bonekit.lesions.find import (
     numbers_at,
 )
 from bonekit.lesions.intact import Intact, intact
+from bonekit.lesions.location import Location, femur_regions, locate, vertebra_regions
+from bonekit.lesions.mirels import Mirels, Pain, location_score, mirels
 from bonekit.lesions.sites import LEVELS, femur_site
 
 __all__ = [
     "HEALTHY",
     "LESION",
     "LEVELS",
+    "Cortical",
+    "Described",
     "Intact",
     "Lesion",
     "LesionKind",
+    "Location",
+    "Mirels",
+    "Pain",
     "carve",
+    "cortical_involvement",
+    "describe",
+    "destroyed_mm",
+    "femur_regions",
     "femur_site",
     "find_lesions",
     "intact",
     "lesion_map",
+    "locate",
+    "location_score",
+    "mirels",
     "numbers_at",
+    "vertebra_regions",
 ]

@@ -21,7 +21,7 @@ STEP_MM, REACH_MM = 0.25, 60.0  # of the ray to the surface
 BELOW_FLARE_MM: Mapping[str, float] = {
     "intertrochanteric": -15.0,
     "subtrochanteric": 20.0,
-    "shaft": 45.0,
+    "shaft": 60.0,
 }
 LEVELS = ("neck", "neck_base", *BELOW_FLARE_MM)
 

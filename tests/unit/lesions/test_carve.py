@@ -121,5 +121,5 @@ def test_unknown_sites_are_refused(femur: Femur) -> None:
     with pytest.raises(InputError, match="'knee' is unknown; allowed: neck"):
         femur_site(bone, "knee", 0.0)
     short = replace(bone, anatomy=replace(bone.anatomy, distal_mm=bone.anatomy.flare_mm))
-    with pytest.raises(InputError, match="level shaft lies 45 mm below the bone in view"):
+    with pytest.raises(InputError, match="level shaft lies 60 mm below the bone in view"):
         femur_site(short, "shaft", 0.0)
