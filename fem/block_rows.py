@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from torch import Tensor
 from bonekit.fem.bricks import Bricks
 from bonekit.fem.coarsening import Coarsening
 from bonekit.fem.galerkin import BATCH, Stiffness
+from bonekit.fem.threads import at_once, shares
 
 Int = NDArray[np.integer]
+
+_LEAST = 2000  # nodes of a part that is worth a thread of its own
 
 
 def _sparse(rows: Int, columns: Int, values: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -58,11 +62,19 @@ class BlockRows:
         own = np.searchsorted(entry, np.arange(n) * (n + 1))
         self._diagonal = blocks[torch.as_tensor(own, device=device)][:, ::4].clone()
         values = blocks.view(-1, 3, 3)
-        self.matrix = _sparse(pattern.indptr, pattern.indices, values, (3 * n, 3 * n))
+        begin = np.asarray(pattern.indptr)
+        self.slabs = []
+        for low, high in [(0, n)] if device.type != "cpu" else shares(n, _LEAST):
+            first, last = int(begin[low]), int(begin[high])
+            rows, columns = begin[low : high + 1] - first, pattern.indices[first:last]
+            shape = (3 * (high - low), 3 * n)
+            self.slabs.append(_sparse(rows, columns, values[first:last], shape))
 
     def __call__(self, u: Tensor) -> Tensor:
         """Turn nodal displacements, (n_nodes, 3), into nodal forces."""
-        return (self.matrix @ u.reshape(-1)).view(-1, 3)
+        flat = u.reshape(-1)
+        parts = at_once([partial(torch.mv, slab, flat) for slab in self.slabs])
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(-1, 3)
 
     def diagonal(self) -> Tensor:
         """Diagonal of the stiffness, (n_nodes, 3)."""

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from bonekit.errors import ConvergenceError, InputError
 from bonekit.fem.brick_system import BrickSystem
 from bonekit.fem.bricks import packed_bricks
-from bonekit.fem.cg import Progress
+from bonekit.fem.cg import CGResult, Progress
 from bonekit.fem.memory import check_memory
 from bonekit.fem.model import Model, Solution
 from bonekit.fem.model_system import Case, ModelSystem
 from bonekit.fem.support import check_support, hinges, node_labels
+from bonekit.fem.threads import torch_threads
 
 log = logging.getLogger(__name__)
 
@@ -122,21 +124,29 @@ def solve_grid(
     check_support(active, fixed, h)
     bricks, used = packed_bricks(active)
     check_memory(bricks.n_nodes, len(bricks), h, device)
-    values = np.broadcast_to(np.asarray(values_mm, dtype=np.float64), fixed.shape)
-    with torch_threads(threads):
+    with torch_threads(threads), _advised(active):
         system = BrickSystem(bricks, E[active], ratio, h, fixed[used], device=torch.device(device))
+        values = np.broadcast_to(np.asarray(values_mm, dtype=np.float64), fixed.shape)
         given = system.tensor(np.where(fixed[used], values[used], 0.0))
-        force = torch.zeros_like(given)
-        if force_N is not None:
-            force = system.tensor(np.asarray(force_N, dtype=np.float64)[used])
-        start = None if start_mm is None else system.tensor(start_mm[used])
-        with _advised(active):
-            found = system.solve(given, force, rtol, max_iterations, progress, start)
-        reaction = (system.stiff(found.x) - force) * system.held
-        energy = system.K.energy(found.x)
+        force = torch.zeros_like(given) if force_N is None else _on_nodes(system, force_N, used)
+        start = None if start_mm is None else _on_nodes(system, start_mm, used)
+        found = system.solve(given, force, rtol, max_iterations, progress, start)
+        return _on_lattice(system, found, force, np.where(fixed, values, 0.0), used)
+
+
+def _on_nodes(system: BrickSystem, field: ArrayLike, used: Bool) -> Tensor:
+    return system.tensor(np.asarray(field, dtype=np.float64)[used])
+
+
+def _on_lattice(
+    system: BrickSystem, found: CGResult, force: Tensor, displacement: Float, used: Bool
+) -> GridSolution:
+    """Spread a solution over all nodes of the lattice, those of the void included."""
     log.info("%d iterations, residual %.1e", found.iterations, found.history[-1])
-    displacement, support = np.where(fixed, values, 0.0), np.zeros(fixed.shape)
-    displacement[used], support[used] = system.array(found.x), system.array(reaction)
+    support = np.zeros(displacement.shape)
+    support[used] = system.array((system.stiff(found.x) - force) * system.held)
+    displacement[used] = system.array(found.x)
+    energy = system.K.energy(found.x)
     return GridSolution(
         displacement, support, energy, found.history[-1], found.iterations, found.history
     )
@@ -306,14 +316,3 @@ def _advised(active: Bool) -> Iterator[None]:
                 "or rtol"
             )
         raise ConvergenceError(f"{error} {advice}") from error
-
-
-@contextmanager
-def torch_threads(number: int | None) -> Iterator[None]:
-    """Let torch use so many threads for a while; None leaves its number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,0 +1,56 @@
+"""Parts of a product at once, on threads that do not wait for each other.
+
+Within an operation torch splits the work among OpenMP threads that spin until the last is done, and
+does not split gathering and scattering at all: two threads gain little on an idle machine and lose
+tenfold where another process holds a core. Here each thread takes a share of the bricks and runs
+operations of its own; torch releases Python's lock while they last.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+_pools: list[tuple[int, ThreadPoolExecutor]] = []  # of the solves under way, the last on top
+
+
+@contextmanager
+def torch_threads(number: int | None) -> Iterator[None]:
+    """Let `at_once` use so many threads for a while; None takes torch's own number."""
+    before = torch.get_num_threads()
+    number = number or before
+    with ThreadPoolExecutor(max(1, number - 1)) as pool:
+        _pools.append((number, pool))
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            _pools.pop()
+
+
+def team() -> int:
+    """How many parts to make of a product."""
+    return _pools[-1][0] if _pools else 1
+
+
+def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """Run jobs side by side, the first in this thread; their results in order."""
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    others = [_pools[-1][1].submit(job) for job in jobs[1:]]
+    return [jobs[0](), *(other.result() for other in others)]
+
+
+def shares(n: int, least: int = 1) -> list[tuple[int, int]]:
+    """Cut ``range(n)`` into a part for each of the team, of ``least`` or more."""
+    parts = max(1, min(team(), n // least))
+    cuts = [n * part // parts for part in range(parts + 1)]
+    return list(itertools.pairwise(cuts))
