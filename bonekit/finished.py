@@ -23,6 +23,29 @@ Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class PathEnd:
+    """Where a nonlinear path found its largest force.
+
+    Parameters
+    ----------
+    strength : Strength
+    reason : str
+        Why the path ended there: "peak", "plateau" or "end", where the force still rose.
+    displacement_mm : ndarray of float, (n_nodes, 3)
+        In mesh axes.
+    plastic_strain : ndarray of float, (n_elements,)
+    damage : ndarray of float, (n_elements, 2)
+        In tension and compression.
+    """
+
+    strength: Strength
+    reason: str
+    displacement_mm: Float
+    plastic_strain: Float
+    damage: Float
+
+
+@dataclass(frozen=True, eq=False)
 class Finished:
     """Everything a run found out, before it is put into words.
 
@@ -42,15 +65,16 @@ class Finished:
     cortex: Mapping[str, Any]
     error: Mapping[str, Any] | None
     intact: Mapping[str, float] | None
+    sweep: Mapping[str, Any] | None
     scan: Mapping[str, Any]
     patient: Patient
     criterion: str | None
-    peak: tuple[Strength, Mapping[str, Any]] | None
+    peak: PathEnd | None
 
     @cached_property
     def strength(self) -> Strength:
         """The answer: the peak if there is one, or else the linear strength."""
-        return self.linear if self.peak is None else self.peak[0]
+        return self.linear if self.peak is None else self.peak.strength
 
     @cached_property
     def linear(self) -> Strength:

@@ -207,6 +207,20 @@ class IntactResult(_Part):
     lost: float = Field(description="share of that strength that the lesions cost; can be negative")
 
 
+class SweepResult(_Part):
+    """Strength over a cone of directions of the force of a stance."""
+
+    adduction_deg: tuple[float, ...]
+    flexion_deg: tuple[float, ...]
+    strengths_N: tuple[float, ...]
+    minimum_N: float
+    weakest_adduction_deg: float
+    weakest_flexion_deg: float
+    central_N: float = Field(description="under the stance itself")
+    criterion: str
+    source: str
+
+
 class ThresholdResult(_Part):
     """A published limit of a risk figure."""
 
@@ -251,6 +265,7 @@ class Result(_Part):
     stiffness_N_mm: float
     applied_force_N: float
     intact: IntactResult | None = Field(default=None, description="None: no lesion, or not asked")
+    sweep: SweepResult | None = Field(default=None, description="None: not asked for")
     other_loads: tuple[OtherLoad, ...] = ()
     risk: tuple[RiskFigure, ...] = ()
     reaction_N: dict[str, tuple[float, float, float]] = Field(description="world LPS axes")

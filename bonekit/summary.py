@@ -41,6 +41,7 @@ from bonekit.result import (
     RiskFigure,
     StageRecord,
     StrengthErrorResult,
+    SweepResult,
     ThresholdResult,
     TissueResult,
 )
@@ -124,6 +125,10 @@ def write_fields(finished: Finished, path: Path) -> None:
         "force_N": force @ to_world,
         "constraint": held,
     }
+    if finished.peak is not None:
+        cells["plastic_strain"] = finished.peak.plastic_strain
+        cells["damage_tension"], cells["damage_compression"] = finished.peak.damage.T
+        points["displacement_at_peak_mm"] = finished.peak.displacement_mm @ to_world
     write_mesh(mesh, path, cells, points)
 
 
@@ -176,6 +181,7 @@ def summarise(
         applied_force_N=strength.applied_N,
         other_loads=tuple(_other(name, result) for name, result in others.items()),
         intact=_intact(finished),
+        sweep=None if finished.sweep is None else SweepResult(**finished.sweep),
         risk=_risk(finished, others),
         reaction_N=_world_reactions(finished),
         calibration=_calibration(finished),

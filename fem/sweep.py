@@ -72,7 +72,7 @@ class Cone:
         """Adduction and flexion from those of the stance, (n, 2); zero among them."""
         halves = np.array([self.adduction_half_deg, self.flexion_half_deg])
         counts = (halves / self.step_deg + 1e-9).astype(int)
-        axes = (self.step_deg * np.arange(-n, n + 1) for n in counts)
+        axes = (self.step_deg * np.arange(-n, n + 1.0) for n in counts)
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
         share = np.divide(grid, halves, out=np.zeros_like(grid), where=halves > 0)
         return np.asarray(grid[np.linalg.norm(share, axis=1) <= 1.0 + 1e-9])

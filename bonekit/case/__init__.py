@@ -106,6 +106,18 @@ class IntactSettings(Part):
     )
 
 
+class SweepSettings(Part):
+    """Directions of the force of a stance: `bonekit.fem.sweep.Cone`."""
+
+    adduction_half_deg: Annotated[float, Field(ge=0, le=30)] = Field(
+        default=12.0, description="Half angle of the cone in the frontal plane."
+    )
+    flexion_half_deg: Annotated[float, Field(ge=0, le=30)] = Field(
+        default=12.0, description="Half angle of the cone out of the frontal plane."
+    )
+    step_deg: Annotated[float, Field(ge=1, le=15)] = 4.0
+
+
 class Case(Part):
     """One bone of one scan, and how its strength is estimated."""
 
@@ -142,6 +154,10 @@ class Case(Part):
     solver: SolverSettings = SolverSettings()
     uncertainty: UncertaintySettings = UncertaintySettings()
     intact: IntactSettings = IntactSettings()
+    sweep: SweepSettings | None = Field(
+        default=None,
+        description="Strength over a cone of directions of a single-leg stance, and the weakest.",
+    )
 
 
 def read_case(path: str | Path | None) -> Case:

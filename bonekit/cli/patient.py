@@ -37,6 +37,7 @@ def run(
     criterion: str | None = None,
     mass: float | None = None,
     height: float | None = None,
+    sweep: Annotated[bool, Parameter(negative=())] = False,
     series: str | None = None,
     allow_metal: Annotated[bool, Parameter(negative=())] = False,
     threads: int | None = None,
@@ -79,6 +80,8 @@ def run(
         Of the patient in kg: for the figures that clinical papers report.
     height
         Of the patient in m.
+    sweep
+        Strength over a cone of directions of the force in single-leg stance, and the weakest.
     series
         UID of the DICOM series, where there are several; `bonekit info SCAN` lists them.
     allow_metal
@@ -88,6 +91,7 @@ def run(
     device
         torch device: cpu, cuda.
     """
+    from bonekit.case import SweepSettings
     from bonekit.pipeline import run as run_one
 
     changes = {
@@ -107,6 +111,8 @@ def run(
         "solver.device": device,
     }
     case = _case(config, changes)
+    if sweep and case.sweep is None:
+        case = case.model_copy(update={"sweep": SweepSettings()})
     if len(set(bone)) < len(bone):
         raise InputError(f"a bone is named twice: {' '.join(bone)}")
     for name in bone or (None,):

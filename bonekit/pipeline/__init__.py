@@ -43,6 +43,7 @@ from bonekit.pipeline.stages import (
     solve_stage,
     uncertainty_stage,
 )
+from bonekit.pipeline.sweeping import check_sweep, sweep_stage
 from bonekit.resolve import line_of, loading_of, tissue_of
 from bonekit.result import Result
 from bonekit.runfolder import RunFolder, write_json
@@ -160,6 +161,7 @@ def _onwards(folder: RunFolder, case: Case, hashes: dict[str, str], progress: Pr
     peak_stage(folder, case, progress)
     uncertainty_stage(folder, case, progress)
     intact_stage(folder, case, progress)
+    sweep_stage(folder, case, progress)
     others = _further_loads(folder, case, hashes, progress)
     return report_stage(folder, case, hashes, others, progress)
 
@@ -194,6 +196,7 @@ def _check(case: Case) -> None:
     tissue_of(case, case.bone or "femur")
     for load in (case.load, *case.more_loads):
         loading_of(load, case.bone or "femur", case.patient.mass_kg)
+    check_sweep(case)
     if case.criterion not in (None, PEAK, *CRITERIA):
         raise InputError(
             f"criterion {case.criterion!r} is unknown; known: {', '.join((*CRITERIA, PEAK))}"

@@ -30,7 +30,7 @@ from bonekit.finished import Finished
 from bonekit.image import ScanInfo, read, read_labels, scan_info, write
 from bonekit.image.volume import Grid, Image
 from bonekit.image.writing import replacing
-from bonekit.lesions import find_lesions, intact
+from bonekit.lesions import find_lesions
 from bonekit.meshing.bone import bone_mesh
 from bonekit.meshing.quality import check
 from bonekit.meshing.quality import report as mesh_report
@@ -45,6 +45,7 @@ from bonekit.pipeline.peak import (
     write_peak,
 )
 from bonekit.pipeline.progress import Progress
+from bonekit.pipeline.without_lesions import without_lesions
 from bonekit.report import write_report
 from bonekit.resolve import loading_of, tissue_of
 from bonekit.result import Result
@@ -72,10 +73,11 @@ STAGES = {
     "solve": ("solution.npz",),
     "peak": ("peak.json", "peak.npz", "peak.png"),
     "uncertainty": ("uncertainty.json",),
-    "intact": ("intact.json",),
+    "intact": ("intact.json", "intact.png"),
+    "sweep": ("sweep.json", "sweep.png"),
     "report": ("result.json", "report.html", "preview.png", "mesh.vtu"),
 }
-OPTIONAL = {"calibration.png", "cortex.png", "peak.npz", "peak.png"}
+OPTIONAL = {"calibration.png", "cortex.png", "peak.npz", "peak.png", "sweep.png"}
 MARGIN_MM = 30.0  # of scan kept round the bone: what the pictures show
 VARIANT_RTOL = 1e-4  # of the solves for the error bar, which is not known to 1 % of itself
 
@@ -234,46 +236,21 @@ def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None
 
 
 def intact_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
-    """solution.npz -> intact.json: the strength of the bone with its lesions filled."""
-    segmentation, _ = load_segmentation(folder.path)
+    """solution.npz -> intact.json, intact.png: the strength of the bone with its lesions filled."""
+    segmentation, field = load_segmentation(folder.path)
     wanted = case.intact.compare and bool(segmentation.labels.mask("lesion").any())
     progress("intact", 0.0, "filling the lesions" if wanted else "no lesion, or not asked for")
 
     def work() -> None:
-        found = _without_lesions(folder, case) if wanted else None
-        write_json(folder.path / "intact.json", found)
+        told, picture = None, None
+        if wanted:
+            seen = problem_of(folder, case), load_solution(folder.path / "solution.npz")
+            told, picture = without_lesions(case, segmentation, field, ash_of(folder), seen)
+        _write_picture(picture, folder.path / "intact.png")
+        write_json(folder.path / "intact.json", told)
 
     inputs = {"settings": entry(case.intact), "criterion": case.criterion}
     folder.stage("intact", inputs, work)
-
-
-def _without_lesions(folder: RunFolder, case: Case) -> dict[str, float]:
-    """Fill the lesions and solve, from the solution known."""
-    segmentation, field = load_segmentation(folder.path)
-    ash = ash_of(folder)
-    made = intact(segmentation.labels.resample(ash.grid), ash, case.intact.rim_mm)
-    whole = replace(segmentation, labels=made.labels)
-    loading = loading_of(case.load, segmentation.bone, case.patient.mass_kg)
-    tissue = replace(tissue_of(case, segmentation.bone), lesions=LesionPolicy())
-    problem = set_up(
-        bone_mesh(whole, case.mesh.edge_mm, loading.axes(segmentation.anatomy)),
-        made.density,
-        whole,
-        loading=loading,
-        tissue=tissue,
-        mapping=case.material.mapping,
-        lesions=(),
-        nu=case.material.nu,
-        field=field,
-    )
-    strength = judge(
-        problem, solve_problem(problem, **case.solver.model_dump()), linear_criterion(case)
-    )
-    return {
-        "strength_N": strength.strength_N,
-        "stiffness_N_mm": strength.stiffness_N_mm,
-        "filled_ml": float(made.filled.sum() * ash.grid.voxel_mm3 / 1000.0),
-    }
 
 
 def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthError:
@@ -296,7 +273,7 @@ def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthErro
     peak = stored_peak(folder)
     # a path for each line would cost too much: the peak shares the relative error of the linear
     # strength
-    return error if peak is None else error.scaled(peak[0].strength_N / strength)
+    return error if peak is None else error.scaled(peak.strength.strength_N / strength)
 
 
 def report_stage(
@@ -317,7 +294,7 @@ def report_stage(
             finished = _finished(folder, case, hashes)
             write_fields(finished, folder.path / "mesh.vtu")
             pictures, small = draw(finished)
-            for name in ("calibration", "cortex", "peak"):
+            for name in ("calibration", "cortex", "peak", "intact", "sweep"):
                 if (folder.path / f"{name}.png").is_file():
                     pictures[name] = (folder.path / f"{name}.png").read_bytes()
         result = summarise(finished, [*folder.done.values()], cost, others)
@@ -448,6 +425,7 @@ def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished
         cortex=_json(folder, "density.json"),
         error=_json(folder, "uncertainty.json"),
         intact=_json(folder, "intact.json"),
+        sweep=_json(folder, "sweep.json"),
         scan=_json(folder, "scan.json"),
         inputs=dict(sorted(hashes.items())),
         synthetic=case.synthetic,

@@ -48,6 +48,7 @@ def render(result: Result, figures: Mapping[str, bytes]) -> str:
         loads=tables.loads(result),
         criteria=tables.criteria(result),
         intact=tables.intact(result),
+        sweep=tables.sweep(result),
         risk=tables.risk(result),
         calibration=tables.calibration(result),
         material=tables.material(result),

@@ -42,6 +42,12 @@ PICTURES: dict[str, Picture] = {
         "The nonlinear path; the dashed line is the elastic stiffness.",
         "Curve of force over displacement with its largest force marked.",
     ),
+    "sweep": Picture(
+        "Strength by direction of the force",
+        "Seen along the force of the stance, which is in the middle; the ring marks the weakest "
+        "direction. The loaded patch of the head is the same for all.",
+        "Map of strength over adduction and flexion of the force with its lowest point marked.",
+    ),
     "modulus": Picture(
         "Stiffness of the bone",
         "Young's modulus of the elements, from the density in the CT; logarithmic scale.",

@@ -99,6 +99,19 @@ def intact(result: Result) -> str:
     )
 
 
+def sweep(result: Result) -> str:
+    """Say how the strength changes with the direction of the force."""
+    if result.sweep is None:
+        return ""
+    it = result.sweep
+    return (
+        f"Over {len(it.strengths_N)} directions of the force the strength "
+        f"({readable(it.criterion)}) is lowest, {it.minimum_N / 1000:.2f} kN, at an adduction of "
+        f"{it.weakest_adduction_deg:g}° and a flexion of {it.weakest_flexion_deg:g}°; under the "
+        f"stance itself it is {it.central_N / 1000:.2f} kN. {it.source}."
+    )
+
+
 def risk(result: Result) -> list[tuple[str, str, str, str]]:
     """Return the risk figures: figure, value, published threshold, study."""
     lines = []
