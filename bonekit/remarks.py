@@ -23,8 +23,20 @@ def remarks(finished: Finished) -> tuple[Remark, ...]:
         Remark(severity=f.severity, code=f.code, message=f.message)
         for f in finished.segmentation.findings
     ]
-    found += [*_calibration(finished), *_density(finished), *_laws(finished)]
+    found += [*_path(finished), *_calibration(finished), *_density(finished), *_laws(finished)]
     return tuple(sorted(found, key=lambda r: ORDER[r.severity]))
+
+
+def _path(finished: Finished) -> Iterator[Remark]:
+    """Say where the largest force of a nonlinear path is no peak."""
+    if finished.peak is not None and finished.peak.reason == "end":
+        end = finished.peak.strength.parameters["end_mm"]
+        yield Remark(
+            severity="warning",
+            code="no-peak",
+            message=f"the force still rose at {end:.3g} mm, where the path ends: the strength is "
+            "what the bone bore by then, not its peak. Raise peak.end_mm",
+        )
 
 
 def _calibration(finished: Finished) -> Iterator[Remark]:

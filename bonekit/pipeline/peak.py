@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from bonekit.case import Case
-from bonekit.fem.peak import Peak, peak_load, standard_end_mm
+from bonekit.errors import ConvergenceError
+from bonekit.fem.failure import Failure, Unfinished
+from bonekit.fem.peak import peak_load, standard_end_mm
 from bonekit.fem.simulation import Problem
 from bonekit.fem.steps import Step
 from bonekit.fem.strength import Strength
 from bonekit.figures.failure_curve import failure_curve
+from bonekit.finished import PathEnd
 from bonekit.image.writing import replacing
 from bonekit.pipeline.progress import Progress
 from bonekit.runfolder import RunFolder, write_json
@@ -40,50 +43,59 @@ def walk_to_the_peak(
         words = f"{step.displacement_mm:.2f} mm, {step.force_N / 1000:.2f} kN"
         progress("peak", min(step.displacement_mm / end_mm, 1.0), words)
 
-    made = peak_load(
-        problem,
-        after=settings.after,
-        end_mm=end_mm,
-        finite=settings.finite_strain,
-        device=case.solver.device,
-        progress=tell,
-    )
-    _save_fields(folder, made)
-    found = made.failure
-    picture = failure_curve(
-        found.curve_mm, found.curve_N, found.stiffness_N_mm, found.reason != "end"
-    )
-    with replacing(folder.path / "peak.png") as temporary:
-        temporary.write_bytes(picture)
+    try:
+        made = peak_load(
+            problem,
+            after=settings.after,
+            end_mm=end_mm,
+            finite=settings.finite_strain,
+            device=case.solver.device,
+            progress=tell,
+        )
+    except Unfinished as error:
+        _keep(folder, "unfinished", error.failure)
+        raise ConvergenceError(
+            f"{error} It is kept in unfinished.npz and unfinished.png."
+        ) from error
+    _keep(folder, "peak", made.failure, made.strength)
     strength = {k: v for k, v in asdict(made.strength).items() if k != "utilisation"}
     return {
         "strength": strength | {"parameters": dict(made.strength.parameters)},
-        "reason": found.reason,
-        "curve_mm": found.curve_mm.tolist(),
-        "curve_N": found.curve_N.tolist(),
+        "reason": made.failure.reason,
+        "curve_mm": made.failure.curve_mm.tolist(),
+        "curve_N": made.failure.curve_N.tolist(),
     }
 
 
-def _save_fields(folder: RunFolder, made: Peak) -> None:
-    with replacing(folder.path / "peak.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            utilisation=made.strength.utilisation,
-            displacement_mm=made.failure.nodes_mm,
-            plastic_strain=made.failure.plastic_strain,
-            damage=made.failure.damage,
-            yielded=made.failure.yielded,
-        )
+def _keep(folder: RunFolder, name: str, found: Failure, strength: Strength | None = None) -> None:
+    """Write the fields and the curve of a path."""
+    fields: dict[str, Any] = {
+        "displacement_mm": found.nodes_mm,
+        "plastic_strain": found.plastic_strain,
+        "damage": found.damage,
+        "yielded": found.yielded,
+        "curve_mm": found.curve_mm,
+        "curve_N": found.curve_N,
+    }
+    if strength is not None:
+        fields["utilisation"] = strength.utilisation
+    with replacing(folder.path / f"{name}.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **fields)
+    fell = found.reason in ("peak", "plateau")
+    picture = failure_curve(found.curve_mm, found.curve_N, found.stiffness_N_mm, fell)
+    with replacing(folder.path / f"{name}.png") as temporary:
+        temporary.write_bytes(picture)
 
 
-def stored_peak(folder: RunFolder) -> tuple[Strength, dict[str, Any]] | None:
-    """Read the peak of a run and what was told of it; None if it was not asked for."""
+def stored_peak(folder: RunFolder) -> PathEnd | None:
+    """Read the peak of a run; None if it was not asked for."""
     told = json.loads((folder.path / "peak.json").read_text(encoding="utf-8"))
     if told is None:
         return None
     with np.load(folder.path / "peak.npz", allow_pickle=False) as fields:
         strength = Strength(**told["strength"], utilisation=fields["utilisation"])
-    return strength, told
+        rest = (fields[name] for name in ("displacement_mm", "plastic_strain", "damage"))
+        return PathEnd(strength, told["reason"], *rest)
 
 
 def write_peak(folder: RunFolder, told: dict[str, Any] | None) -> None:
