@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,58 @@ def child(case: Path, threads: int) -> None:
     seconds = time.perf_counter() - start
     row = {"s": seconds, "iterations": s.iterations, "residual": s.residual}
     print(json.dumps({**row, "MB_before": before}))
+
+
+def roofline(case: Path, threads: int) -> None:
+    """Time one product of the operator beside what the machine could do at best.
+
+    A product needs 2 x 24 x 24 floating point operations per brick, and has to move at least the
+    field in and out, eight node numbers and a modulus per brick. The rates are measured here: of
+    a matrix product of that shape, and of a sum of two long vectors.
+    """
+    import torch
+
+    from bonekit.fem.brick import stiffness
+    from bonekit.fem.bricks import packed_bricks
+    from bonekit.fem.operator import BrickProduct
+    from bonekit.fem.threads import torch_threads
+
+    with np.load(case) as file:
+        E, h = file["E"], file["h"]
+    bricks, _ = packed_bricks(E > 0)
+    rows = {}
+    for dtype, size in ((torch.float32, 4), (torch.float64, 8)):
+        torch.set_num_threads(threads)
+        a, b = torch.randn(24, 24, dtype=dtype), torch.randn(24, 1 << 14, dtype=dtype)
+        gemm = 2 * 24 * 24 * b.shape[1] / best(lambda a=a, b=b: a @ b)
+        x, y = torch.zeros(2, 1 << 25, dtype=dtype)
+        bandwidth = 3 * size * len(x) / best(lambda x=x, y=y: x.add_(y), 8)
+        with torch_threads(threads):
+            K, cpu = stiffness(h, 0.3)[None], torch.device("cpu")
+            product = BrickProduct(bricks, E[E > 0][None], K, dtype, cpu)
+            u = torch.randn(3, bricks.n_nodes, dtype=dtype)
+            measured_s = best(lambda p=product, u=u: p(u))
+        operations = 2 * 24 * 24 * len(bricks)
+        moved = 2 * 3 * size * bricks.n_nodes + (8 * 4 + size) * len(bricks)
+        rows[str(dtype).removeprefix("torch.")] = {
+            "product_s": measured_s,
+            "million_unknowns_per_s": 3e-6 * bricks.n_nodes / measured_s,
+            "GFlop_per_s_of_a_24x24_product": gemm / 1e9,
+            "GB_per_s": bandwidth / 1e9,
+            "least_s_by_operations": operations / gemm,
+            "least_s_by_memory": moved / bandwidth,
+        }
+    print(json.dumps(rows))
+
+
+def best(work: Callable[[], object], times: int = 20) -> float:
+    """Shortest time of some tries."""
+    found = np.inf
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        found = min(found, time.perf_counter() - start)
+    return float(found)
 
 
 def high_water(processes: set[str]) -> float:
@@ -208,11 +262,19 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[44, 76, 122])
     parser.add_argument("--peer", type=Path, help="environment that has parosol-py")
     parser.add_argument("--child", type=Path)
+    parser.add_argument("--roofline", type=Path)
     options = parser.parse_args()
     if options.child:
         child(options.child, options.threads)
         return
-    result: dict[str, object] = {"rtol": RTOL, "threads": options.threads}
+    if options.roofline:
+        roofline(options.roofline, options.threads)
+        return
+    result: dict[str, object] = {
+        "rtol": RTOL,
+        "threads": options.threads,
+        "load_average_before": os.getloadavg(),
+    }
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         python = installed_peer(options.peer or work / "peer")
@@ -221,8 +283,11 @@ def main() -> None:
             case = make(options.data)
             np.savez(work / "case.npz", **case)
             mine = ours(work / "case.npz", options.threads)
+            arguments = ["--roofline", str(work / "case.npz"), "--threads", str(options.threads)]
+            limits = measured([sys.executable, __file__, *arguments])
             theirs = peer(work / "case.npz", options.threads, python, work)
             row = {"dof": 3 * int(in_use(case["E"]).sum()), "bonekit": mine, "parosol": theirs}
+            row["roofline"] = {name: limits[name] for name in ("float32", "float64")}
             row["times_faster"] = theirs["s"] / mine["s"]
             row["memory_share"] = mine["peak_MB"] / theirs["peak_MB"]
             row["memory_share_beside_imports"] = (mine["peak_MB"] - mine["MB_before"]) / theirs[
