@@ -15,6 +15,7 @@ from bonekit.fem.model import Solution
 from bonekit.fem.simulation import Problem, judge
 from bonekit.fem.strength import Strength
 from bonekit.image.volume import Image, LabelMap
+from bonekit.lesions import Described, describe
 from bonekit.meshing.bone import element_density
 from bonekit.risk import Patient
 from bonekit.segmentation.base import BONE_REGIONS, Segmentation
@@ -64,7 +65,7 @@ class Finished:
     calibrating: Mapping[str, Any]
     cortex: Mapping[str, Any]
     error: Mapping[str, Any] | None
-    intact: Mapping[str, float] | None
+    intact: Mapping[str, Any] | None
     sweep: Mapping[str, Any] | None
     scan: Mapping[str, Any]
     patient: Patient
@@ -90,6 +91,11 @@ class Finished:
     def bone_hu(self) -> NDArray[np.int16]:
         """HU of the segmented voxels of the bone."""
         return np.asarray(self.ct.array[self.labels.mask(*BONE_REGIONS)])
+
+    @cached_property
+    def lesions(self) -> tuple[Described, ...]:
+        """Where the lesions lie and what cortex they took."""
+        return describe(self.segmentation, self.density, self.problem.lesions)
 
     @cached_property
     def ash_density(self) -> Float:

@@ -104,6 +104,25 @@ class TissueResult(_Part):
     )
 
 
+class CorticalResult(_Part):
+    """Cortex of a femur that a lesion took."""
+
+    axial_mm: float = Field(description="length along the bone of the largest connected piece")
+    circumference: float = Field(description="largest share over which the cortex is mostly gone")
+    width: float = Field(description="largest share of the bone's width, from front or side")
+    error_mm: float = Field(description="resolution of axial_mm")
+
+
+class MirelsResult(_Part):
+    """What the image gives of Mirels' score, 1 to 3 points each."""
+
+    site: int
+    kind: int
+    size: int
+    pain: int | None = Field(description="None: not given; no image knows it")
+    score: int | None = Field(description="None while a part is not known")
+
+
 class LesionResult(_Part):
     """One lesion."""
 
@@ -113,6 +132,17 @@ class LesionResult(_Part):
     centre_mm: tuple[float, float, float] = Field(description="world LPS")
     ash_density_g_cm3: float
     healthy_g_cm3: float | None = Field(description="ash density of the healthy bone around it")
+    region: str = Field(default="", description="that holds most of it")
+    regions: dict[str, float] = Field(default={}, description="its share in each region")
+    axial_mm: tuple[float, float] | None = Field(
+        default=None,
+        description="lowest and highest point; femur: over the flare of the shaft, None where its "
+        "axis is not known; vertebra: over the middle of the body",
+    )
+    sector: str = Field(default="", description="side of the bone's axis, or central")
+    sectors: dict[str, float] = Field(default={}, description="its share on each side")
+    cortical: CorticalResult | None = Field(default=None, description="None: not known")
+    mirels: MirelsResult | None = Field(default=None, description="None: not of a long bone")
 
 
 class MineralRegion(_Part):
@@ -205,6 +235,14 @@ class IntactResult(_Part):
     stiffness_N_mm: float
     filled_ml: float
     lost: float = Field(description="share of that strength that the lesions cost; can be negative")
+    strain_fold: float | None = Field(
+        default=None,
+        description="strain at a lesion over that of the intact bone there, under one force",
+    )
+    location_score: int | None = Field(
+        default=None,
+        description="Damron et al. 2023, femur: strength left over 75 % 1, over 50 % 2, else 3",
+    )
 
 
 class SweepResult(_Part):

@@ -19,6 +19,7 @@ from bonekit.fem.laws import Law
 from bonekit.fem.simulation import judge_all
 from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview, strain_map
 from bonekit.finished import Finished
+from bonekit.lesions import Described, destroyed_mm, location_score
 from bonekit.meshing.interchange import write_mesh
 from bonekit.mineral import mineral
 from bonekit.remarks import remarks
@@ -27,6 +28,7 @@ from bonekit.result import (
     Balance,
     CalibrationResult,
     CalibrationSample,
+    CorticalResult,
     CriterionResult,
     InputRecord,
     IntactResult,
@@ -36,6 +38,7 @@ from bonekit.result import (
     Method,
     MineralRegion,
     MineralResult,
+    MirelsResult,
     OtherLoad,
     Result,
     RiskFigure,
@@ -214,14 +217,21 @@ def _intact(finished: Finished) -> IntactResult | None:
         return None
     # both linear: a path for the filled bone would cost as much as the answer itself
     lost = 1.0 - finished.linear.strength_N / finished.intact["strength_N"]
-    return IntactResult(lost=lost, **finished.intact)
+    femur = isinstance(finished.segmentation.anatomy, FemurAnatomy)
+    score = location_score(1.0 - lost) if femur else None
+    return IntactResult(lost=lost, location_score=score, **finished.intact)
 
 
 def _risk(finished: Finished, others: Mapping[str, Result]) -> tuple[RiskFigure, ...]:
     strengths = {finished.problem.load.name: finished.strength.strength_N}
     for result in others.values():
         strengths.setdefault(result.load_case.name, result.strength_N)
-    figures = risk_figures(strengths, finished.patient)
+    figures = risk_figures(
+        strengths,
+        finished.patient,
+        strain_fold=None if finished.intact is None else finished.intact["strain_fold"],
+        cortical_mm=destroyed_mm(finished.lesions),
+    )
     return tuple(
         RiskFigure(
             name=figure.name,
@@ -338,16 +348,26 @@ def _mineral(finished: Finished) -> MineralResult:
 
 
 def _lesions(finished: Finished) -> tuple[LesionResult, ...]:
-    return tuple(
-        LesionResult(
-            number=lesion.number,
-            kind=lesion.kind,
-            volume_ml=lesion.volume_ml,
-            centre_mm=lesion.centre_mm,
-            ash_density_g_cm3=lesion.ash_g_cm3,
-            healthy_g_cm3=lesion.healthy_g_cm3,
-        )
-        for lesion in finished.problem.lesions
+    return tuple(_lesion(described) for described in finished.lesions)
+
+
+def _lesion(described: Described) -> LesionResult:
+    lesion, location, score = described.lesion, described.location, described.mirels
+    cortical = None if described.cortical is None else CorticalResult(**vars(described.cortical))
+    return LesionResult(
+        number=lesion.number,
+        kind=lesion.kind,
+        volume_ml=lesion.volume_ml,
+        centre_mm=lesion.centre_mm,
+        ash_density_g_cm3=lesion.ash_g_cm3,
+        healthy_g_cm3=lesion.healthy_g_cm3,
+        region=location.region,
+        regions=dict(location.regions),
+        axial_mm=location.axial_mm,
+        sector=location.sector,
+        sectors=dict(location.sectors),
+        cortical=cortical,
+        mirels=None if score is None else MirelsResult(score=score.score, **vars(score)),
     )
 
 

@@ -25,7 +25,6 @@ from bonekit.density import (
 )
 from bonekit.errors import InputError
 from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
-from bonekit.fem.tissue import LesionPolicy
 from bonekit.finished import Finished
 from bonekit.image import ScanInfo, read, read_labels, scan_info, write
 from bonekit.image.volume import Grid, Image
@@ -77,7 +76,7 @@ STAGES = {
     "sweep": ("sweep.json", "sweep.png"),
     "report": ("result.json", "report.html", "preview.png", "mesh.vtu"),
 }
-OPTIONAL = {"calibration.png", "cortex.png", "peak.npz", "peak.png", "sweep.png"}
+OPTIONAL = {"calibration.png", "cortex.png", "peak.npz", "peak.png", "intact.png", "sweep.png"}
 MARGIN_MM = 30.0  # of scan kept round the bone: what the pictures show
 VARIANT_RTOL = 1e-4  # of the solves for the error bar, which is not known to 1 % of itself
 

@@ -54,6 +54,7 @@ def render(result: Result, figures: Mapping[str, bytes]) -> str:
         material=tables.material(result),
         tissues=tables.tissues(result),
         lesions=tables.lesions(result),
+        places=tables.places(result),
         masses=tables.masses(result),
         mesh=tables.mesh(result),
         balance=tables.balance_of(result.balance),

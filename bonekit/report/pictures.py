@@ -64,6 +64,12 @@ PICTURES: dict[str, Picture] = {
         "fit was refused.",
         "Surface of the bone coloured by cortical thickness, with its histogram.",
     ),
+    "intact": Picture(
+        "The bone without its lesions",
+        "Ash density as scanned and with the lesions filled by bone like that around them at the "
+        "same depth, in two planes through the lesions.",
+        "Coronal and axial planes of the density before and after the lesions are filled.",
+    ),
     "strain": Picture(
         "Where it would fail",
         "Strain as a share of its limit at the strength load. Red elements are over the limit.",

@@ -8,6 +8,8 @@ from bonekit.report.text import Row, number, readable, rows, share, signed
 from bonekit.result import (
     Balance,
     CalibrationResult,
+    IntactResult,
+    LesionResult,
     Method,
     OtherLoad,
     Result,
@@ -95,7 +97,16 @@ def intact(result: Result) -> str:
     return (
         f"With its lesions filled by bone like that around them ({it.filled_ml:.1f} ml, the rim "
         f"included) this bone would bear {it.strength_N / 1000:.2f} kN by linear analysis: the "
-        f"lesions {lost}."
+        f"lesions {lost}.{_scored(it)}"
+    )
+
+
+def _scored(it: IntactResult) -> str:
+    if it.location_score is None:
+        return ""
+    return (
+        f" That is {it.location_score} of 3 points on the scale of strength by which Damron et al. "
+        "(2023) score the place of a lesion (over 75 % left one, over 50 % two)."
     )
 
 
@@ -228,6 +239,51 @@ def lesions(result: Result) -> list[list[str]]:
         ]
         for lesion in result.lesions
     ]
+
+
+def places(result: Result) -> list[list[str]]:
+    """Places of the lesions: number, region, side, height, cortex along and around, width, score.
+
+    Empty where they are not known.
+    """
+    return [
+        [
+            str(lesion.number),
+            _region(lesion),
+            readable(lesion.sector),
+            "not known"
+            if lesion.axial_mm is None
+            else " to ".join(number(float(round(x))) for x in lesion.axial_mm),
+            *_cortical(lesion),
+            _mirels(lesion),
+        ]
+        for lesion in result.lesions
+        if lesion.region
+    ]
+
+
+def _region(lesion: LesionResult) -> str:
+    """Regions that hold at least a tenth of a lesion, the largest share first."""
+    shares = sorted(lesion.regions.items(), key=lambda item: -item[1])
+    named = [f"{readable(name)} {share:.0%}" for name, share in shares if share >= 0.1]
+    return readable(lesion.region) if len(named) < 2 else ", ".join(named)
+
+
+def _cortical(lesion: LesionResult) -> list[str]:
+    it = lesion.cortical
+    if it is None:
+        return ["not known"] * 3
+    along = f"{it.axial_mm:.0f} \N{PLUS-MINUS SIGN} {it.error_mm:.0f}" if it.axial_mm else "0"
+    return [along, f"{it.circumference:.0%}", f"{it.width:.0%}"]
+
+
+def _mirels(lesion: LesionResult) -> str:
+    it = lesion.mirels
+    if it is None:
+        return "none"
+    pain = "pain not given" if it.pain is None else f"pain {it.pain}"
+    parts = f"site {it.site}, kind {it.kind}, size {it.size}, {pain}"
+    return parts if it.score is None else f"{parts}: {it.score} of 12"
 
 
 def masses(result: Result) -> list[Row]:

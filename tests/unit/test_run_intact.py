@@ -45,8 +45,31 @@ def test_strength_without_the_lesion_stands_beside_the_strength(
     assert 0 < gone.intact.lost < 0.5
     lesion_ml = sum(lesion.volume_ml for lesion in seen.lesions)
     assert lesion_ml < seen.intact.filled_ml < 4 * lesion_ml
+    assert gone.intact.location_score == (1 if gone.intact.lost < 0.25 else 2)
     page = (out / "report.html").read_text(encoding="utf-8")
     assert f"would bear {gone.intact.strength_N / 1000:.2f} kN" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_strain_place_and_cortex_of_the_lesion_are_told(patient: Patient, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run(patient.ct, out, case=case_of(patient))
+    assert result.intact is not None
+    assert result.intact.strain_fold is not None
+    assert 1.0 < result.intact.strain_fold < 5.0
+    (lesion,) = result.lesions
+    assert lesion.region == "intertrochanteric"
+    assert lesion.regions["intertrochanteric"] > 0.8
+    assert lesion.cortical is not None
+    assert lesion.mirels is not None
+    assert (lesion.mirels.site, lesion.mirels.kind, lesion.mirels.score) == (3, 3, None)
+    figures = {figure.name: figure.value for figure in result.risk}
+    assert figures["strain fold ratio"] == result.intact.strain_fold
+    assert figures["axial cortical involvement"] == lesion.cortical.axial_mm
+    assert (out / "intact.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Where the lesions lie" in page
+    assert "The bone without its lesions" in page
 
 
 @pytest.mark.usefixtures("undrawn")
