@@ -99,8 +99,9 @@ def _length(gone: Mask, anatomy: FemurAnatomy, grid: Grid) -> float:
     down = (points - anatomy.head_centre_mm) @ anatomy.neck_axis
     at_neck = np.median(down) < neck_base_mm(anatomy)
     axis = anatomy.neck_axis if at_neck else anatomy.shaft_axis
-    voxel = float(np.abs(grid.direction.T @ axis) @ grid.spacing_mm)
-    return float(np.ptp(points @ axis)) + voxel
+    # centres span a length that is short by a voxel along a grid's axis, by next to none across
+    half = float(np.abs(grid.direction.T @ axis) @ grid.spacing_mm) / 2
+    return float(np.ptp(points @ axis)) + half
 
 
 def _levels(points_mm: Float, around: Around, step_mm: float) -> tuple[Index, Float, Float]:

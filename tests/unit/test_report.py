@@ -16,6 +16,7 @@ from bonekit.result import (
     Balance,
     CalibrationResult,
     CalibrationSample,
+    CorticalResult,
     InputRecord,
     LesionResult,
     MaterialResult,
@@ -23,6 +24,7 @@ from bonekit.result import (
     Method,
     MineralRegion,
     MineralResult,
+    MirelsResult,
     Remark,
     Result,
     StageRecord,
@@ -278,6 +280,28 @@ def test_lesions_are_listed() -> None:
     )  # fmt: skip
     assert "1 lytic 2.21 0.107 none \u2212128, 5, \u221245" in words(lesions=(lesion,))
     assert "Lesions" not in words()
+    assert "Where the lesions lie" not in words(lesions=(lesion,))
+
+
+def test_places_of_lesions_are_told_as_far_as_they_are_known() -> None:
+    known = LesionResult(
+        number=1, kind="lytic", volume_ml=2.21, centre_mm=(0.0, 0.0, 0.0),
+        ash_density_g_cm3=0.107, healthy_g_cm3=None, region="neck",
+        regions={"head": 0.3, "neck": 0.65, "intertrochanteric": 0.05}, axial_mm=(12.2, 31.9),
+        sector="inferior",
+        cortical=CorticalResult(axial_mm=31.4, circumference=0.18, width=0.4, error_mm=2.0),
+        mirels=MirelsResult(site=3, kind=3, size=2, pain=None, score=None),
+    )  # fmt: skip
+    assert (
+        "1 Neck 65%, Head 30% Inferior 12 to 32 31 \N{PLUS-MINUS SIGN} 2 18% 40% "
+        "site 3, kind 3, size 2, pain not given"
+    ).lower() in words(lesions=(known,)).lower()
+    more = {"mirels": MirelsResult(site=2, kind=1, size=1, pain=2, score=6)}
+    assert "pain 2: 6 of 12" in words(lesions=(known.model_copy(update=more),))
+    unknown = {"region": "body", "regions": {"body": 1.0}, "axial_mm": None, "sector": "central"}
+    less = known.model_copy(update=unknown | {"cortical": None, "mirels": None})
+    told = words(lesions=(less,)).lower()
+    assert "1 body central not known not known not known not known none" in told
 
 
 @pytest.mark.parametrize("synthetic", [True, False])

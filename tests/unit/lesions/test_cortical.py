@@ -46,7 +46,7 @@ def measured(hole: np.ndarray) -> Cortical:
 @pytest.mark.parametrize(("length_mm", "sector_deg"), [(35.0, 90.0), (20.0, 180.0)])
 def test_a_window_in_the_cortex(length_mm: float, sector_deg: float) -> None:
     found = measured(CORTEX & (np.abs(HEIGHT) < length_mm / 2) & (np.abs(ANGLE) < sector_deg / 2))
-    assert found.axial_mm == pytest.approx(length_mm, abs=found.error_mm)
+    assert found.axial_mm == pytest.approx(length_mm, abs=0.8)
     assert found.circumference == pytest.approx(sector_deg / 360.0, abs=0.04)
     assert found.error_mm == 2.0
 
