@@ -21,14 +21,39 @@ def self_intersections(points: Float, triangles: Int) -> Int:
     """Pairs of triangles that cross, or touch where they share no node, (n_pairs, 2).
 
     Of each pair without a common edge whose boxes overlap, each edge is tested against the other
-    triangle (Moller and Trumbore, J Graph Tools 1997;2:21-28). Triangles that lie in one plane and
-    overlap there are found only where they share an edge, as a fold.
+    triangle (Moller and Trumbore, J Graph Tools 1997;2:21-28); those in one plane are tested for
+    a line that parts them there. Neighbours are tested for folds.
     """
     found = [
-        pairs[_cross(points, triangles, pairs)]
+        pairs[_cross(points, triangles, pairs) | overlap_in_plane(points[triangles[pairs]])]
         for pairs in _in_parts(_candidates(points, triangles))
     ]
     return np.concatenate([*found, folds(points, triangles)])
+
+
+def overlap_in_plane(corners_mm: Float) -> Mask:
+    """Whether two triangles lie in one plane and share an area there, (n, 2, 3, 3) -> (n,).
+
+    Of two convex shapes that share none, an edge of one is a line between them (separating axes:
+    Gottschalk, Lin and Manocha, SIGGRAPH 1996). Contact along an edge or at a corner is no area.
+    """
+    sides = np.roll(corners_mm, -1, axis=2) - corners_mm
+    vector = np.cross(sides[:, :, 0], sides[:, :, 1])
+    normal = vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-300)
+    size = np.linalg.norm(sides, axis=-1).max(axis=(1, 2))
+    height = np.einsum("nij,nj->ni", corners_mm[:, 1] - corners_mm[:, 0, :1], normal[:, 0])
+    tilt = np.linalg.norm(np.cross(normal[:, 0], normal[:, 1]), axis=-1)
+    flat = (np.abs(height).max(axis=1) < FLAT * size) & (tilt < FLAT)
+    overlap = np.asarray(flat & (normal != 0).any(axis=-1).all(axis=1))  # without an area: none
+    which = np.flatnonzero(overlap)
+    for axis in np.moveaxis(sides[which].reshape(-1, 6, 3), 1, 0):
+        across = np.cross(axis, normal[which, 0])
+        across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-300)
+        at = np.einsum("ntij,nj->nti", corners_mm[which], across)
+        low, high = at.min(axis=-1), at.max(axis=-1)
+        common = np.minimum(high[:, 0], high[:, 1]) - np.maximum(low[:, 0], low[:, 1])
+        overlap[which] &= common > FLAT * size[which]
+    return overlap
 
 
 def folds(points: Float, triangles: Int) -> Int:
