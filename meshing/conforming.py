@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError, MeshQualityError
-from bonekit.image.volume import LabelMap
 from bonekit.meshing.distance import DistanceField
 from bonekit.meshing.elements import DIHEDRAL_DEG, LEAST_JACOBIAN, ROOM, fitness
 from bonekit.meshing.lattice import Parts, lattice, refine
@@ -30,7 +28,6 @@ from bonekit.meshing.mmg import remesh
 from bonekit.meshing.move import Fit, fitted, moved, projected
 from bonekit.meshing.shapes import Shape
 
-logger = logging.getLogger(__name__)
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
@@ -113,34 +110,26 @@ def _warped(parts: Parts, values: Float, shapes: list[Shape]) -> tuple[Float, Fl
 
 
 HAUSDORFF_VOXELS = 0.5  # how far MMG may move surfaces, which are brought back afterwards
-FINER = (1.0, 0.8, 0.65)  # sizes of the tries, over those wanted
 
 
-def remeshed(rough: Cut, size: DistanceField, labels: LabelMap) -> Fit:
-    """Remesh for size and quality, fit to shapes and volumes, mend; finer where that fails.
+def remeshed(rough: Cut, size: DistanceField, voxel_mm: float) -> Fit:
+    """Remesh for size and quality, fit to shapes and volumes, mend.
+
+    Parameters
+    ----------
+    rough : Cut
+    size : DistanceField
+        Wanted edge length.
+    voxel_mm : float
+        Smallest spacing of the label map.
 
     Raises
     ------
     MeshQualityError
-        If elements stay outside the limits, or a region is lost, at all sizes that are tried.
+        If MMG gives up.
     """
-    voxel_mm = float(labels.spacing_mm.min())
-    for finer in FINER:
-        try:
-            fit = _remeshed(rough, size, voxel_mm, finer)
-            check_parts(fit.parts, fit.shapes, labels.names)
-        except MeshQualityError as error:
-            logger.warning("tetrahedra at %.0f %% of the size: %s", 100 * finer, error)
-            if finer == FINER[-1]:
-                raise
-        else:
-            break
-    return fit
-
-
-def _remeshed(rough: Cut, size: DistanceField, voxel_mm: float, finer: float) -> Fit:
-    sizes = finer * size.at(rough.parts[0]).astype(np.float64)
-    parts = remesh(rough.parts, sizes, HAUSDORFF_VOXELS * finer * voxel_mm)
+    sizes = size.at(rough.parts[0]).astype(np.float64)
+    parts = remesh(rough.parts, sizes, HAUSDORFF_VOXELS * voxel_mm)
     none = np.zeros((len(parts[0]), len(rough.shapes)))
     fit = fitted(Fit(parts, rough.shapes, none), 5, voxel_mm, relax=0.3)
     fit = replace(fit, parts=mended(fit.parts, fit.shapes, voxel_mm))

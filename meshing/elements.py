@@ -13,7 +13,7 @@ Int = NDArray[np.int64]
 
 LEAST_JACOBIAN = 0.1  # scaled; below it an element is refused
 DIHEDRAL_DEG = (10.0, 165.0)  # allowed angles between faces
-ROOM = 1.15  # how much better than the limits elements are made, where that is possible
+ROOM = 2.0  # how much better than the limits elements are made, where that is possible
 _AT_CORNERS = ((0, 1, 2), (0, 3, 4), (1, 3, 5), (2, 4, 5))  # edges 01 02 03 12 13 23 of each
 
 

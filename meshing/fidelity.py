@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import pyvista as pv
 from numpy.typing import NDArray
 
-from bonekit.errors import InputError
+from bonekit.errors import InputError, MeshQualityError
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.distance import Mask, bounding_box
 from bonekit.meshing.levelset import FACES, faces
@@ -17,6 +18,62 @@ from bonekit.meshing.tetmesh import TetMesh
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+
+VOLUME = 0.01  # relative error of a region's volume that is allowed
+SMALL_VOLUME = 0.02  # the same of regions below 1 ml
+P95_VOXELS = 0.5  # of the distances of a region's surface from the faces of its voxels
+
+
+def distance_p95_voxels(mesh: TetMesh, labels: LabelMap, region: str | None = None) -> float:
+    """95th percentile of `surface_distances` of a region or the whole mesh, in voxels."""
+    return float(np.percentile(surface_distances(mesh, labels, region, in_voxels=True), 95))
+
+
+def allowed_error(volume_mm3: float) -> float:
+    """Relative error allowed for a volume: 0.01, and 0.02 below 1 ml."""
+    return SMALL_VOLUME if volume_mm3 < 1000 else VOLUME
+
+
+def check_fidelity(
+    mesh: TetMesh, labels: LabelMap, volume_mm3: Mapping[int, float], most_voxels: float
+) -> None:
+    """Refuse a mesh that does not keep the volumes and the surfaces of its regions.
+
+    Parameters
+    ----------
+    mesh : TetMesh
+    labels : LabelMap
+        What it was made of.
+    volume_mm3 : mapping of int to float
+        Volumes to keep, of the labels to look at; 0 is the whole.
+    most_voxels : float
+        Allowed 95th percentile of the distances of each surface.
+
+    Raises
+    ------
+    MeshQualityError
+        With the names and numbers of all regions that fail.
+    """
+    wrong = []
+    for value, wanted in volume_mm3.items():
+        name = mesh.names[value] if value else None
+        own = mesh.volumes_mm3[mesh.region == value] if value else mesh.volumes_mm3
+        error, allowed = float(own.sum()) / wanted - 1, allowed_error(wanted)
+        what = f"region {name!r}" if name else "the bone"
+        if abs(error) > allowed:
+            wrong.append(f"{what} has {error:+.1%} of its volume ({allowed:.0%} is allowed)")
+        off = distance_p95_voxels(mesh, labels, name)
+        if off > most_voxels:
+            wrong.append(
+                f"the surface of {what} is {off:.2f} voxels off at the 95th percentile "
+                f"({most_voxels:g} are allowed)"
+            )
+    if wrong:
+        raise MeshQualityError(
+            f"the mesh does not keep the shapes of the label map: {'; '.join(wrong)}. Take a "
+            "shorter edge, correct thin parts of the segmentation, or allow more by "
+            "`surface_voxels`"
+        )
 
 
 def surface_distances(

@@ -1,8 +1,8 @@
-"""The few elements that remeshing leaves outside the limits, mended one by one."""
+"""The elements that remeshing leaves bad, mended by moving their nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,19 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-ROUNDS = 6
-TRIES = 60  # places tried for each node
+ROUNDS = 12
+REACH = (0.4, 0.4, 0.2, 0.2, 0.1, 0.05)  # of the shortest edge at a node, round after round
+TRIES = 12  # places tried for each node in a round
 OFF_VOXELS = 0.2  # how far from its surface mending may take a node
-MOST_NODES = 4000  # mended one by one
+GAIN = 1e-3  # of fitness: the least that a move is made for
+MOST_NODES = 8000  # moved in a round, those at the worst elements first
 
 
 def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
     """Move the nodes of bad elements to where the worst element about them is best.
 
-    Nodes of interfaces stay on them within a part of a voxel.
+    Places are tried at random; nodes of interfaces move along them and stay on them within a part
+    of a voxel. Rounds go on until all elements are good or none gets better.
 
     Parameters
     ----------
@@ -37,65 +40,129 @@ def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
     nodes = nodes.copy()
     order = tuple(shape.value for shape in shapes[1:])
     on = on_surfaces(len(nodes), *interfaces(tetrahedra, reference, order), n_surfaces=len(shapes))
-    around = _Around(tetrahedra, len(nodes))
+    stars = Stars(tetrahedra, len(nodes))
     random = np.random.default_rng(0)
-    for _ in range(ROUNDS):
-        worst = fitness(nodes, tetrahedra)
-        bad = np.flatnonzero(worst < 1)
-        todo = np.unique(tetrahedra[bad[worst[bad].argsort()][:MOST_NODES]])
+    worst = fitness(nodes, tetrahedra)
+    for turn in range(ROUNDS):
+        todo = _worst_nodes(worst, tetrahedra)
+        if not todo.size:
+            break
+        reach = REACH[turn % len(REACH)]
         before = nodes.copy()
-        for node in todo[:MOST_NODES]:
-            nodes[node] = _best(nodes, node, around, on[node], shapes, voxel_mm, random)
+        for batch in stars.apart(todo):
+            way = reach * random.uniform(-1, 1, (TRIES, len(batch), 3))
+            _move(nodes, batch, way, stars, on, shapes, OFF_VOXELS * voxel_mm)
         if np.array_equal(before, nodes):
             break
+        worst = fitness(nodes, tetrahedra)
     return nodes, tetrahedra, reference
 
 
-class _Around:
-    """Elements about each node."""
+def _worst_nodes(worst: Float, tetrahedra: Int) -> Int:
+    """Nodes of the elements that are not good, the worst first."""
+    bad = np.flatnonzero(worst < 1)
+    each = tetrahedra[bad[worst[bad].argsort(kind="stable")]].ravel()
+    first = np.unique(each, return_index=True)[1]
+    return np.asarray(each[np.sort(first)][:MOST_NODES])
+
+
+class Stars:
+    """Elements about each node.
+
+    Parameters
+    ----------
+    tetrahedra : ndarray of int, (m, 4)
+    n_nodes : int
+    """
 
     def __init__(self, tetrahedra: Int, n_nodes: int) -> None:
         self.tetrahedra = tetrahedra
         self._by = np.argsort(tetrahedra.ravel(), kind="stable") // 4
-        self._start = np.searchsorted(np.sort(tetrahedra.ravel()), np.arange(n_nodes + 1))
+        self._start = np.concatenate(
+            [[0], np.cumsum(np.bincount(tetrahedra.ravel(), None, n_nodes))]
+        )
 
-    def __call__(self, node: int) -> Int:
-        """Nodes of the elements about one, (k, 4)."""
-        return self.tetrahedra[self._by[self._start[node] : self._start[node + 1]]]
+    def of(self, nodes: Int) -> tuple[Int, Int]:
+        """Elements about some nodes, one node after the other, and where each node's begin."""
+        count = self._start[nodes + 1] - self._start[nodes]
+        first = np.cumsum(count) - count
+        at = np.arange(count.sum()) - np.repeat(first - self._start[nodes], count)
+        return self._by[at], first
+
+    def apart(self, nodes: Int) -> Iterator[Int]:
+        """Divide nodes into batches of which no two nodes share an element, the first first."""
+        rank = np.full(len(self._start) - 1, len(nodes))
+        rank[nodes] = np.arange(len(nodes))
+        while nodes.size:
+            rows, first = self.of(nodes)
+            lowest = np.minimum.reduceat(rank[self.tetrahedra[rows]].min(axis=1), first)
+            chosen = lowest == rank[nodes]
+            yield nodes[chosen]
+            rank[nodes[chosen]] = len(rank)
+            nodes = nodes[~chosen]
 
 
-def _best(
+def _move(
     nodes: Float,
-    node: int,
-    around: _Around,
+    batch: Int,
+    way: Float,
+    stars: Stars,
     on: Mask,
     shapes: Sequence[Shape],
-    voxel_mm: float,
-    random: np.random.Generator,
-) -> Float:
-    """Place of one node, of some at random about it, at which its worst element is best."""
-    star = around(node)
-    x = nodes[star]
-    here = nodes[node]
-    own = star == node
-    reach = np.linalg.norm(x - here, axis=-1)[~own].min()
-    scale = reach * np.repeat([0.4, 0.15, 0.05], TRIES // 3)[:, None]
-    place = here + scale * random.uniform(-1, 1, (len(scale), 3))
-    place = place[_near_surfaces(place, here, on, shapes, OFF_VOXELS * voxel_mm)]
-    place = np.concatenate([here[None], place])
-    tried = np.repeat(x[None], len(place), axis=0)
-    tried[:, own] = place[:, None, :]
-    worst = corner_fitness(tried.reshape(-1, 4, 3)).reshape(len(place), len(star)).min(axis=1)
-    best = int(worst.argmax())
-    return np.asarray(place[best] if worst[best] > worst[0] + 1e-3 else here)
+    off_mm: float,
+) -> None:
+    """Move each node of a batch to the best of its places, if that is better than where it is.
+
+    Parameters
+    ----------
+    way : ndarray of float, (n_tries, n_batch, 3)
+        In shortest edges at each node.
+    """
+    rows, first = stars.of(batch)
+    own = np.repeat(np.arange(len(batch)), np.diff(np.append(first, len(rows))))
+    x = nodes[stars.tetrahedra[rows]]
+    is_node = stars.tetrahedra[rows] == batch[own][:, None]
+    apart = np.linalg.norm(x - nodes[batch][own][:, None], axis=2)
+    shortest = np.minimum.reduceat(np.where(is_node, np.inf, apart).min(axis=1), first)
+    way = _along(way * shortest[:, None], nodes[batch], on[batch], shapes)
+    good = _near_surfaces(nodes[batch], way, on[batch], shapes, off_mm)
+    start = np.minimum.reduceat(corner_fitness(x), first)
+    best, place = start + GAIN, nodes[batch]
+    for k in range(len(way)):
+        tried = nodes[batch] + way[k]
+        moved = np.where(is_node[..., None], tried[own][:, None], x)
+        worst = np.minimum.reduceat(corner_fitness(moved), first)
+        better = good[k] & (worst > best)
+        best, place = np.where(better, worst, best), np.where(better[:, None], tried, place)
+    nodes[batch] = place
+
+
+def _along(way: Float, here: Float, on: Mask, shapes: Sequence[Shape]) -> Float:
+    """Take from moves their parts across the surfaces that each node is on."""
+    out = way.copy()
+    basis: list[Float] = []
+    for k, shape in enumerate(shapes):
+        normal = np.zeros_like(here)
+        normal[on[:, k]] = shape.gradient(here[on[:, k]])
+        for other in basis:
+            normal -= (normal * other).sum(axis=1, keepdims=True) * other
+        length = np.linalg.norm(normal, axis=1, keepdims=True)
+        # What is left of nearly parallel slopes is noise and no direction.
+        normal = np.where(length > 0.2, normal / np.maximum(length, 1e-12), 0.0)
+        out -= (out * normal).sum(axis=2, keepdims=True) * normal
+        basis.append(normal)
+    return out
 
 
 def _near_surfaces(
-    place: Float, here: Float, on: Mask, shapes: Sequence[Shape], most_mm: float
+    here: Float, way: Float, on: Mask, shapes: Sequence[Shape], most_mm: float
 ) -> Mask:
-    """Which places are no further from the surfaces of a node than allowed, or than it is."""
-    good = np.ones(len(place), dtype=bool)
-    for k in np.flatnonzero(on).tolist():
-        both = np.abs(shapes[k].at(np.concatenate([here[None], place])))
-        good &= both[1:] <= max(most_mm, both[0])
+    """Which moves leave nodes no further from their surfaces than allowed, or than they are."""
+    good = np.ones(way.shape[:2], dtype=bool)
+    for k, shape in enumerate(shapes):
+        there = on[:, k]
+        if there.any():
+            now = np.abs(shape.at(here[there]))
+            then = np.abs(shape.at((here + way)[:, there].reshape(-1, 3))).reshape(len(way), -1)
+            good[:, there] &= then <= np.maximum(most_mm, now)
     return good

@@ -38,7 +38,7 @@ def remesh(parts: Parts, size_mm: Float, hausdorff_mm: float, **options: Any) ->
     mesh = _mmg(parts)
     mesh.set_field("metric", size_mm.reshape(-1, 1))
     given = {
-        "hmin": 0.5 * float(size_mm.min()),
+        "hmin": 0.1 * float(size_mm.min()),
         "hmax": 1.2 * float(size_mm.max()),
         "hausd": hausdorff_mm,
         "hgrad": 1.6,

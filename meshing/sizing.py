@@ -17,7 +17,7 @@ from bonekit.meshing.distance import DistanceField, bounding_box
 
 Float = NDArray[np.float64]
 
-GROWTH = 0.35  # mm of edge length per mm of distance
+GROWTH = 0.5  # mm of edge length per mm of distance
 WALL = 2.0  # edge length over the thickness of a wall
 GRAIN = 0.7  # edge length over the cube root of a piece's volume
 PER_CUBE = 12.0  # tetrahedra in the cube of the edge length, as measured (benchmarks/tetra.py)
@@ -99,12 +99,18 @@ def _graded(size: NDArray[np.float32], grid: Grid, edge_mm: float) -> DistanceFi
     affine = grid.affine.copy()
     affine[:3, :3] = affine[:3, :3] * block
     affine[:3, 3] = grid.world((block - 1) / 2)
-    step = GROWTH * float((grid.spacing_mm * block).min())
-    before = np.zeros_like(pooled)
-    while not np.array_equal(before, pooled):
-        before = pooled
-        pooled = np.minimum(pooled, ndimage.minimum_filter(pooled, size=3) + np.float32(step))
-    return DistanceField(pooled, Grid(pooled.shape, affine))
+    coarse = Grid(pooled.shape, affine)
+    return DistanceField(grown(pooled, coarse), coarse)
+
+
+def grown(values: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    """Lower sizes on a grid until none is larger than `GROWTH` from another one allows."""
+    step = np.float32(GROWTH * float(grid.spacing_mm.min()))
+    before = np.zeros_like(values)
+    while not np.array_equal(before, values):
+        before = values
+        values = np.minimum(values, ndimage.minimum_filter(values, size=3) + step)
+    return values
 
 
 def estimate(size: DistanceField, labels: LabelMap) -> float:
