@@ -17,6 +17,7 @@ from bonekit.density import DensityKind, conversion, outside_range
 from bonekit.fem.fields import principal_strains
 from bonekit.fem.laws import Law
 from bonekit.fem.simulation import judge_all
+from bonekit.fem.strength import of_bone
 from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview, strain_map
 from bonekit.finished import Finished
 from bonekit.lesions import Described, destroyed_mm, location_score
@@ -297,6 +298,7 @@ def _material(finished: Finished) -> MaterialResult:
     nu = problem.model.nu
     assert isinstance(nu, float)  # so `set_up` has it
     others = [law for name, law in laws.items() if name != problem.tissue.law.name]
+    bone = of_bone(problem.model.mesh)
     return MaterialResult(
         law=_law(problem.tissue.law, finished),
         other_laws=tuple(_law(law, finished) for law in others),
@@ -307,8 +309,8 @@ def _material(finished: Finished) -> MaterialResult:
         mapping=elastic.mapping,
         cortex=dict(finished.cortex),
         nu=nu,
-        ash_density_g_cm3=_spread(finished.ash_density),
-        E_MPa=_spread(problem.model.E_MPa),
+        ash_density_g_cm3=_spread(finished.ash_density[bone]),
+        E_MPa=_spread(problem.model.E_MPa[bone]),
         n_floor=elastic.n_floor,
         n_ceiling=elastic.n_ceiling,
         n_extrapolated=elastic.n_extrapolated,
@@ -379,7 +381,7 @@ def _mesh(finished: Finished) -> MeshResult:
         edge_mm=float(mesh.grid.spacing_mm[0]),
         n_elements=mesh.n_elements,
         n_nodes=mesh.n_nodes,
-        volume_ml=mesh.n_elements * cube_ml,
+        volume_ml=float(np.count_nonzero(of_bone(mesh))) * cube_ml,
         label_volume_ml=float(finished.segmentation.bone_mask.sum()) * labels.grid.voxel_mm3 / 1e3,
         region_volume_ml={name: float(count[v] * cube_ml) for v, name in mesh.names.items()},
     )

@@ -11,11 +11,12 @@ from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
 from bonekit.fem.loadcases import Anatomy, LoadCase
 from bonekit.fem.model import Constraint
-from bonekit.fem.patches import endplate
+from bonekit.fem.patches import cement_face, endplate
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
+Int = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class EndplateCompression:
         et al. (2019) end.
     cap_mm : float
         How far from the fitted plane the surface may dip and still be endplate.
+    cement_mm : float
+        Thickness of caps of bone cement on both endplates, 0 for none: their flat outer faces are
+        held and moved; see `bonekit.fem.cement`.
 
     Raises
     ------
@@ -41,6 +45,7 @@ class EndplateCompression:
 
     strain: float = 0.0068
     cap_mm: float = 3.0
+    cement_mm: float = 0.0
 
     name: str = field(default="endplate_compression", init=False)
 
@@ -50,6 +55,8 @@ class EndplateCompression:
                 "strain must lie between 0 and 0.05 and cap_mm between 0 and 10, got "
                 f"{self.strain} and {self.cap_mm}"
             )
+        if not 0 <= self.cement_mm <= 30:
+            raise InputError(f"cement_mm must lie between 0 and 30, got {self.cement_mm}")
 
     def axes(self, anatomy: Anatomy) -> Float:
         """Axes of the vertebral body."""
@@ -58,15 +65,20 @@ class EndplateCompression:
     def on(self, mesh: VoxelMesh, anatomy: Anatomy, field: Grid) -> LoadCase:
         """Load a vertebra; see `Loading.on`."""
         vertebra = vertebra_only(anatomy, self.name)
-        top = endplate(mesh, vertebra, upper=True, cap_mm=self.cap_mm)
-        bottom = endplate(mesh, vertebra, upper=False, cap_mm=self.cap_mm)
+        top, bottom = (self._pressed(mesh, vertebra, upper=upper) for upper in (True, False))
         down = -self.strain * vertebra.height_mm
         return LoadCase(
             self.name,
             f"The inferior endplate is held, the superior one moved down by "
-            f"{100 * self.strain:g} % of the body's height ({-down:.3f} mm), free to slide.",
+            f"{100 * self.strain:g} % of the body's height ({-down:.3f} mm), free to slide"
+            f"{f'; caps of bone cement {self.cement_mm:g} mm thick' if self.cement_mm else ''}.",
             "boundary conditions of Crawford et al., Bone 2003",
-            {"strain": self.strain, "height_mm": vertebra.height_mm, "cap_mm": self.cap_mm},
+            {
+                "strain": self.strain,
+                "height_mm": vertebra.height_mm,
+                "cap_mm": self.cap_mm,
+                "cement_mm": self.cement_mm,
+            },
             "superior_endplate",
             "superior_endplate",
             np.asarray(-mesh.grid.direction[:, 2]),
@@ -75,6 +87,11 @@ class EndplateCompression:
                 Constraint("superior_endplate", top, (2,), down),
             ),
         )
+
+    def _pressed(self, mesh: VoxelMesh, anatomy: VertebraAnatomy, *, upper: bool) -> Int:
+        if not self.cement_mm:
+            return endplate(mesh, anatomy, upper=upper, cap_mm=self.cap_mm)
+        return cement_face(mesh, "cap_superior" if upper else "cap_inferior", 2, upper=upper)[0]
 
 
 def vertebra_only(anatomy: Anatomy, name: str) -> VertebraAnatomy:

@@ -14,7 +14,7 @@ from bonekit.errors import InputError
 from bonekit.fem.caps import RigidCap
 from bonekit.fem.loadcases import Anatomy, LoadCase
 from bonekit.fem.model import Constraint
-from bonekit.fem.patches import distal_end, head_patch, trochanter_patch
+from bonekit.fem.patches import cement_face, distal_end, head_patch, trochanter_patch
 from bonekit.fem.stance import femur_only
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
@@ -53,6 +53,9 @@ class SidewaysFall:
     distal : {"pivot", "clamped", "sliding"}
         How the distal shaft is held, see `DISTAL_WORDS`. A hinge as in the tests of PMC3045472,
         clamped as in Ogo, sliding as in parosol-py: the stiffness differs much between them.
+    cement_mm : float
+        Thickness of a cup of bone cement over the head and of a pad under the trochanter, 0 for
+        none: their flat outer faces are pressed; see `bonekit.fem.cement`. 4 mm as in parosol-py.
     fixed_mm : float
         Length of the distal shaft that is held.
     pivot_mm : float
@@ -72,6 +75,7 @@ class SidewaysFall:
     distal: Distal = "pivot"
     fixed_mm: float = 10.0
     pivot_mm: float = 0.0
+    cement_mm: float = 0.0
 
     name: str = field(default="sideways_fall", init=False)
 
@@ -84,6 +88,7 @@ class SidewaysFall:
             ("intrusion_mm", 1.0, 20.0),
             ("fixed_mm", 1e-6, 100.0),
             ("pivot_mm", 0.0, 500.0),
+            ("cement_mm", 0.0, 30.0),
         ):
             if not low <= getattr(self, key) <= high:
                 raise InputError(
@@ -112,8 +117,12 @@ class SidewaysFall:
         femur = femur_only(anatomy, self.name)
         along = self.direction(femur)
         sign = float(np.sign(mesh.grid.direction[:, 0] @ along))
-        head, _ = head_patch(mesh, femur, field, -along, self.cap_deg)
-        ground = trochanter_patch(mesh, femur, along, self.intrusion_mm)
+        if self.cement_mm:
+            head, _ = cement_face(mesh, "cup", 0, upper=sign < 0)
+            ground, _ = cement_face(mesh, "pad", 0, upper=sign > 0)
+        else:
+            head, _ = head_patch(mesh, femur, field, -along, self.cap_deg)
+            ground = trochanter_patch(mesh, femur, along, self.intrusion_mm)
         constraints = (
             Constraint("femoral_head", head, (0,), sign * self.travel_mm),
             Constraint("greater_trochanter", ground, (0,)),
@@ -122,9 +131,9 @@ class SidewaysFall:
         return LoadCase(
             self.name,
             f"The femoral head is pressed towards the greater trochanter, which rests on the "
-            f"ground; shaft {self.adduction_deg:g} degrees off the ground, rotated inwards by "
-            f"{self.rotation_deg:g} degrees; the distal {self.fixed_mm:g} mm of the shaft "
-            f"{DISTAL_WORDS[self.distal]}.",
+            f"ground{self._cement()}; shaft {self.adduction_deg:g} degrees off the ground, rotated "
+            f"inwards by {self.rotation_deg:g} degrees; the distal {self.fixed_mm:g} mm of the "
+            f"shaft {DISTAL_WORDS[self.distal]}.",
             "plates as in Ogo and parosol-py, hinge as in PMC3045472; angles quoted from memory "
             "(unverified)",
             {k: v for k, v in vars(self).items() if k != "name"},
@@ -134,6 +143,9 @@ class SidewaysFall:
             (*constraints, *held),
             caps=caps,
         )
+
+    def _cement(self) -> str:
+        return f", both in bone cement {self.cement_mm:g} mm thick" if self.cement_mm else ""
 
     def _held(
         self, mesh: VoxelMesh, anatomy: FemurAnatomy

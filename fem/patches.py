@@ -113,6 +113,42 @@ def endplate(mesh: VoxelMesh, anatomy: VertebraAnatomy, *, upper: bool, cap_mm: 
     return np.sort(chosen)
 
 
+def cement_face(mesh: VoxelMesh, part: str, axis: int, *, upper: bool) -> tuple[Int, Float]:
+    """Nodes of the flat outer face of a part of cement, and what share of its area each has.
+
+    Parameters
+    ----------
+    mesh : VoxelMesh
+    part : str
+        One of the names of `bonekit.segmentation.base.PARTS`.
+    axis : int
+        Mesh axis that the face is square to.
+    upper : bool
+        Whether the face looks along that axis or against it.
+
+    Returns
+    -------
+    nodes : ndarray of int, (n,)
+    share : ndarray of float, (n,)
+
+    Raises
+    ------
+    InputError
+        If the mesh has no such part.
+    """
+    labels = [value for value, name in mesh.names.items() if name == part]
+    own = mesh.elements[np.isin(mesh.element_region, labels)]
+    if not len(own):
+        raise InputError(
+            f"the load case presses on cement, but the mesh has no {part}: mesh the bone by "
+            "bonekit.fem.cement.loaded_mesh, or take cement_mm=0"
+        )
+    height = mesh.node_ijk[own, axis]
+    outside = height.max() if upper else height.min()
+    nodes, count = np.unique(own[height == outside], return_counts=True)
+    return nodes, count / count.sum()
+
+
 def trochanter_patch(
     mesh: VoxelMesh, anatomy: FemurAnatomy, outward: Float, depth_mm: float
 ) -> Int:

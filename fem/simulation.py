@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bonekit.density import DensityImage, DensityKind
 from bonekit.errors import InputError
 from bonekit.fem.catalogue import LAWS
+from bonekit.fem.cement import with_cement
 from bonekit.fem.cg import Progress
 from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.criteria import CRITERIA
@@ -21,7 +22,7 @@ from bonekit.fem.strength import Strength
 from bonekit.fem.tissue import Assigned, Tissue, assign, of_image, partition
 from bonekit.image.volume import Grid
 from bonekit.lesions import Lesion, find_lesions, lesion_map, numbers_at
-from bonekit.meshing.bone import bone_of
+from bonekit.meshing.bone import bone_of, without_parts
 from bonekit.meshing.conserve import bone_image
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.segmentation.base import Segmentation
@@ -62,7 +63,8 @@ def set_up(
     Parameters
     ----------
     mesh : VoxelMesh
-        Of `bone_mesh`, along the axes of the loading.
+        Of `bonekit.fem.cement.loaded_mesh` or, without cement, of `bone_mesh` along the axes of
+        the loading.
     ash : DensityImage
         Ash density.
     segmentation : Segmentation
@@ -90,8 +92,10 @@ def set_up(
     known = find_lesions(on_image, ash) if lesions is None else tuple(lesions)
     number = numbers_at(mesh.centres_mm, lesion_map(on_image, known)) if known else None
     tissue = tissue or Tissue(standard_law(segmentation.bone))
-    parts = partition(tissue, mesh.element_region, mesh.names, known, number)
-    bone = bone_image(ash, bone_of(segmentation), mesh)
+    parts = partition(
+        with_cement(tissue, mesh.names), mesh.element_region, mesh.names, known, number
+    )
+    bone = bone_image(ash, bone_of(segmentation), without_parts(mesh))
     assigned = assign(parts, of_image(bone, mesh, mapping))
     loading = loading or standard_loading(segmentation.bone)
     load = loading.on(mesh, segmentation.anatomy, field or labels.grid)

@@ -15,7 +15,7 @@ from bonekit.fem.caps import RigidCap
 from bonekit.fem.conforming_model import ElasticSupport
 from bonekit.fem.loadcases import Anatomy, LoadCase
 from bonekit.fem.model import Constraint, Load
-from bonekit.fem.patches import distal_end, head_patch
+from bonekit.fem.patches import cement_face, distal_end, head_patch
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
 
@@ -66,6 +66,9 @@ class SingleLegStance:
         How far below the bone in view the ball joint of ``distal="pivot"`` lies, on the shaft axis.
     spring_N_mm : float
         Stiffness of all springs together along each axis.
+    cement_mm : float
+        Thickness of a cup of bone cement over the head, 0 for none: the force acts on its flat
+        outer face, evenly; see `bonekit.fem.cement`.
     convention : str
         Name of the convention, for the report.
 
@@ -84,6 +87,7 @@ class SingleLegStance:
     fixed_mm: float = 10.0
     pivot_mm: float = 0.0
     spring_N_mm: float = 1e5
+    cement_mm: float = 0.0
     convention: str = ""
 
     name: str = field(default="single_leg_stance", init=False)
@@ -97,6 +101,7 @@ class SingleLegStance:
             ("fixed_mm", 1e-6, 100.0),
             ("pivot_mm", 0.0, 500.0),
             ("spring_N_mm", 1e-6, 1e12),
+            ("cement_mm", 0.0, 30.0),
         ):
             if not low <= getattr(self, key) <= high:
                 raise InputError(
@@ -120,9 +125,9 @@ class SingleLegStance:
         return np.asarray(np.cos(f) * in_plane + np.sin(f) * anatomy.frame[:, 1])
 
     def axes(self, anatomy: Anatomy) -> Float:
-        """Bone axes; those of a guided head have the third against the force."""
+        """Bone axes; those of a guided head or of cement have the third against the force."""
         femur = femur_only(anatomy, self.name)
-        if self.head != "guided":
+        if self.head != "guided" and not self.cement_mm:
             return femur.frame
         return upright(-self.direction(femur), femur.frame[:, 1])
 
@@ -130,12 +135,15 @@ class SingleLegStance:
         """Load a femur; see `Loading.on`."""
         femur = femur_only(anatomy, self.name)
         direction = self.direction(femur)
-        nodes, cosine = head_patch(mesh, femur, field, -direction, self.cap_deg)
+        if self.cement_mm:
+            nodes, share = cement_face(mesh, "cup", 2, upper=True)
+        else:
+            nodes, share = head_patch(mesh, femur, field, -direction, self.cap_deg)
         constraints, supports, caps = self._held(mesh, femur)
         loads: tuple[Load, ...] = ()
         force = self.force_N * (mesh.grid.direction.T @ direction)
         if self.head == "spread":
-            loads = (Load("femoral_head", nodes, np.outer(cosine / cosine.sum(), force)),)
+            loads = (Load("femoral_head", nodes, np.outer(share / share.sum(), force)),)
         else:
             held = (0.0, 0.0, None) if self.head == "guided" else (None, None, None)
             pushed = (float(force[0]), float(force[1]), float(force[2]))
@@ -172,9 +180,15 @@ class SingleLegStance:
         out = f", {self.flexion_deg:g} degrees out of it" if self.flexion_deg else ""
         return (
             f"Force on the femoral head, {self.adduction_deg:g} degrees to the shaft axis in the "
-            f"frontal plane{out}, down and outwards, {HEAD_WORDS[self.head]}; the distal "
+            f"frontal plane{out}, down and outwards, {self._head_words()}; the distal "
             f"{self.fixed_mm:g} mm of the shaft {DISTAL_WORDS[self.distal]}."
         )
+
+    def _head_words(self) -> str:
+        if not self.cement_mm:
+            return HEAD_WORDS[self.head]
+        evenly = "spread evenly" if self.head == "spread" else HEAD_WORDS[self.head]
+        return f"{evenly}, on a cup of bone cement {self.cement_mm:g} mm thick"
 
     def _parameters(self) -> dict[str, float | str]:
         kept = {k: v for k, v in vars(self).items() if k not in ("name", "convention")}

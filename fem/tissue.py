@@ -18,6 +18,7 @@ from bonekit.fem.materials import Elasticity, elasticity
 from bonekit.lesions import LESION, Lesion, LesionKind
 from bonekit.meshing.sampling import Mesh
 from bonekit.meshing.voxel import VoxelMesh
+from bonekit.segmentation.base import PARTS
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -171,7 +172,9 @@ def partition(
         if name == LESION:
             parts += _lesion_parts(tissue, elements, lesions, number)
         else:
-            parts.append(Part(name, tissue.regions.get(name, tissue.law), "density", elements))
+            law = tissue.regions.get(name, tissue.law)
+            kind: Treated = "fixed" if value in PARTS else "density"  # cement has no density
+            parts.append(Part(name, law, kind, elements))
     return tuple(part for part in parts if len(part.elements))
 
 

@@ -14,7 +14,7 @@ from bonekit.meshing.conserve import bone_image
 from bonekit.meshing.sampling import Mesh, sample_elements
 from bonekit.meshing.voxel import VoxelMesh
 from bonekit.meshing.voxelise import voxel_mesh
-from bonekit.segmentation.base import BONE_REGIONS, Segmentation
+from bonekit.segmentation.base import BONE_REGIONS, PARTS, Segmentation
 
 Float = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def bone_mesh(
 def element_density(
     density: DensityImage, mesh: Mesh, segmentation: Segmentation, conserve: bool = True
 ) -> Float:
-    """Mean density of the bone in each element, in g/cm3, (n_elements,).
+    """Mean density of the bone in each element, in g/cm3, (n_elements,); NaN in cement.
 
     Muscle and air don't thin the surface, and the mineral on the mesh is that in the mask: see
     `bonekit.meshing.conserve.bone_image`, also for `conserve`.
@@ -65,7 +65,20 @@ def element_density(
     InputError
         If an element lies outside the image, or the density is not finite in the bone.
     """
-    return sample_elements(bone_image(density, bone_of(segmentation), mesh, conserve), mesh)
+    if not isinstance(mesh, VoxelMesh):
+        return sample_elements(bone_image(density, bone_of(segmentation), mesh, conserve), mesh)
+    alone = without_parts(mesh)
+    found = np.full(mesh.n_elements, np.nan)
+    found[~np.isin(mesh.element_region, list(PARTS))] = sample_elements(
+        bone_image(density, bone_of(segmentation), alone, conserve), alone
+    )
+    return found
+
+
+def without_parts(mesh: VoxelMesh) -> VoxelMesh:
+    """Leave out what was added to load the bone; elements of bone keep their order."""
+    added = np.isin(mesh.region, list(PARTS))
+    return replace(mesh, region=np.where(added, 0, mesh.region)) if added.any() else mesh
 
 
 def bone_of(segmentation: Segmentation) -> LabelMap:

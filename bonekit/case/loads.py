@@ -40,6 +40,10 @@ class StanceSettings(Part):
     spring_N_mm: Positive = Field(
         default=1e5, description="Stiffness of all distal springs together along each axis."
     )
+    cement_mm: Annotated[float, Field(ge=0, le=30)] = Field(
+        default=0.0,
+        description="Thickness of bone cement between the head and what presses it; 0 for none.",
+    )
 
 
 class FallSettings(Part):
@@ -66,6 +70,10 @@ class FallSettings(Part):
     pivot_mm: Annotated[float, Field(ge=0, le=500)] = Field(
         default=0.0, description="Depth of the distal hinge below the bone in view."
     )
+    cement_mm: Annotated[float, Field(ge=0, le=30)] = Field(
+        default=0.0,
+        description="Thickness of bone cement over head and trochanter; 0 for none.",
+    )
 
 
 class CompressionSettings(Part):
@@ -77,6 +85,10 @@ class CompressionSettings(Part):
     )
     cap_mm: Positive = Field(
         default=3.0, description="Depth of endplate bone held by the loading caps."
+    )
+    cement_mm: Annotated[float, Field(ge=0, le=30)] = Field(
+        default=0.0,
+        description="Thickness of bone cement between plates and endplates; 0 for none.",
     )
 
 

@@ -24,6 +24,7 @@ from bonekit.density import (
     to_ash,
 )
 from bonekit.errors import InputError
+from bonekit.fem.cement import cemented
 from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
 from bonekit.finished import Finished
 from bonekit.image import ScanInfo, read, read_labels, scan_info, write
@@ -165,12 +166,11 @@ def mesh_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
     progress("mesh", 0.0, f"cubes of {case.mesh.edge_mm:g} mm")
 
     def work() -> None:
-        segmentation, _ = load_segmentation(folder.path)
-        axes = loading_of(case.load, segmentation.bone, case.patient.mass_kg).axes(
-            segmentation.anatomy
-        )
-        mesh = bone_mesh(segmentation, case.mesh.edge_mm, axes)
+        segmentation, field = load_segmentation(folder.path)
+        loading = loading_of(case.load, segmentation.bone, case.patient.mass_kg)
+        mesh = bone_mesh(segmentation, case.mesh.edge_mm, loading.axes(segmentation.anatomy))
         check(mesh_report(mesh, segmentation.labels))
+        mesh = cemented(mesh, segmentation.anatomy, loading, field)
         save_mesh(folder.path / "model.npz", mesh)
         progress("mesh", 0.6, f"{mesh.n_elements} elements")
         write_surface(surface(segmentation.labels), folder.path / "surface.stl")

@@ -7,6 +7,7 @@ from typing import Any
 
 from bonekit.case import Case
 from bonekit.density import DensityImage
+from bonekit.fem.cement import loaded_mesh
 from bonekit.fem.lesion_strain import lesion_strain_fold
 from bonekit.fem.model import Solution
 from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
@@ -14,7 +15,6 @@ from bonekit.fem.tissue import LesionPolicy
 from bonekit.figures.filled import filled_drawing
 from bonekit.image.volume import Grid
 from bonekit.lesions import intact
-from bonekit.meshing.bone import bone_mesh
 from bonekit.pipeline.peak import linear_criterion
 from bonekit.resolve import loading_of, tissue_of
 from bonekit.segmentation.base import Segmentation
@@ -44,7 +44,7 @@ def without_lesions(
     whole = replace(segmentation, labels=made.labels)
     loading = loading_of(case.load, segmentation.bone, case.patient.mass_kg)
     problem = set_up(
-        bone_mesh(whole, case.mesh.edge_mm, loading.axes(segmentation.anatomy)),
+        loaded_mesh(whole, loading, case.mesh.edge_mm, field),
         made.density,
         whole,
         loading=loading,
