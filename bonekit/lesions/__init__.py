@@ -15,6 +15,7 @@ from bonekit.lesions.find import (
 from bonekit.lesions.intact import Intact, intact
 from bonekit.lesions.location import Location, femur_regions, locate, vertebra_regions
 from bonekit.lesions.mirels import Mirels, Pain, location_score, mirels
+from bonekit.lesions.mirror import Mirrored, intact_from
 from bonekit.lesions.sites import LEVELS, femur_site
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "LesionKind",
     "Location",
     "Mirels",
+    "Mirrored",
     "Pain",
     "carve",
     "cortical_involvement",
@@ -37,6 +39,7 @@ __all__ = [
     "femur_site",
     "find_lesions",
     "intact",
+    "intact_from",
     "lesion_map",
     "locate",
     "location_score",
