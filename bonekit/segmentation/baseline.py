@@ -14,7 +14,7 @@ from bonekit.anatomy.vertebra import VertebraAnatomy, vertebra_anatomy
 from bonekit.errors import InputError
 from bonekit.image.check import check_hu
 from bonekit.image.volume import Grid, Image, LabelMap
-from bonekit.segmentation.base import BONES, Finding, Segmentation, Segmenter
+from bonekit.segmentation.base import BONE_REGIONS, BONES, Finding, Segmentation, Segmenter
 from bonekit.segmentation.femur import (
     FemurMask,
     anatomy_of,
@@ -107,7 +107,8 @@ def from_labels(
         One of `BONES`.
     label : str or int, optional
         Name or value of the bone in `labels`. By default the name that TotalSegmentator gives it
-        (``femur_left``, ``vertebrae_L3``), or bonekit's own.
+        (``femur_left``, ``vertebrae_L3``), or bonekit's own; of a map with cortex and trabecular
+        bone, such as bonekit writes, their outline and its lesions are taken.
 
     Raises
     ------
@@ -116,12 +117,18 @@ def from_labels(
     """
     check_hu(ct)
     check_name(bone)
-    value = _label_value(labels, bone, label)
-    inside = labels.with_array((labels.array == value).astype(np.uint8))
-    full = np.asarray(inside.resample(ct.grid).array > 0)
+    if label is None and _is_own(labels):
+        regions = [name for name in BONE_REGIONS if name in labels.names.values()]
+        drawn, name = labels.mask(*regions), " + ".join(regions)
+        if lesion is None and "lesion" in regions:
+            lesion = _mask_on(ct, labels, labels.mask("lesion"))
+    else:
+        value = _label_value(labels, bone, label)
+        drawn, name = labels.array == value, f"{value} ({labels.names.get(value, 'unnamed')})"
+    full = _mask_on(ct, labels, drawn)
     if np.count_nonzero(full) * ct.grid.voxel_mm3 < 1000.0:
         raise InputError(
-            f"label {value} ({labels.names.get(value, 'unnamed')}) has "
+            f"label {name} has "
             f"{np.count_nonzero(full)} voxels on the CT: it is empty, or the label map lies "
             "elsewhere in the world. Check that both come from the same scan"
         )
@@ -137,6 +144,17 @@ def from_labels(
         return replace(found, findings=(*found.findings, *odd))
     femur = femur_of_mask(mask, ct.grid, cast(Side, bone.removeprefix("femur_")))
     return _femur(ct, femur, mask, other, method, lesion, allow_metal, pieces)
+
+
+def _is_own(labels: LabelMap) -> bool:
+    """Whether a map holds the regions of one bone, as bonekit writes them."""
+    return {"cortex", "trabecular"} <= set(labels.names.values())
+
+
+def _mask_on(ct: Image, labels: LabelMap, mask: Mask) -> Mask:
+    """Bring a mask of a label map onto the CT's grid."""
+    inside = labels.with_array(mask.astype(np.uint8)).resample(ct.grid)
+    return np.asarray(inside.array > 0)
 
 
 def check_name(bone: str | None) -> None:
@@ -282,7 +300,8 @@ def _label_value(labels: LabelMap, bone: str, label: str | int | None) -> int:
         return int(label)
     if label is not None:
         return labels.label(label)
-    usual = (bone, bone.replace("vertebra_", "vertebrae_"), bone.removeprefix("vertebra_"))
+    names = (bone, bone.replace("vertebra_", "vertebrae_"), bone.removeprefix("vertebra_"))
+    usual = tuple(dict.fromkeys(names))
     for name in usual:
         if name in labels.names.values():
             return labels.label(name)

@@ -288,6 +288,17 @@ def test_a_label_map_of_totalsegmentator(coarse: Phantom, multilabel: LabelMap, 
     assert anatomy.head_radius_mm == pytest.approx(truth["head_radius_mm"], abs=1.0)
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_map_that_bonekit_wrote_comes_back_with_its_lesion(coarse: Phantom) -> None:
+    place = np.add(coarse.truth["head_centre_mm"], [30.0, 0.0, -25.0])
+    drawn = np.linalg.norm(coarse.ct.grid.points() - place, axis=-1) < 9.0
+    first = segment(coarse.ct, lesion=drawn)
+    again = from_labels(coarse.ct, first.labels, "femur_left")
+    np.testing.assert_array_equal(again.bone_mask, first.bone_mask)
+    np.testing.assert_array_equal(again.labels.mask("lesion"), first.labels.mask("lesion"))
+    assert "lesion-candidate" not in codes(again, "note")
+
+
 def test_a_label_map_on_another_grid(coarse: Phantom, multilabel: LabelMap) -> None:
     fine = Grid.of(tuple(2 * n for n in coarse.ct.shape), coarse.ct.spacing_mm / 2,
                    coarse.ct.grid.world([-0.25] * 3))  # fmt: skip
