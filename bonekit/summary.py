@@ -20,7 +20,8 @@ from bonekit.fem.simulation import judge_all
 from bonekit.fem.strength import of_bone
 from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview, strain_map
 from bonekit.finished import Finished
-from bonekit.lesions import Described, destroyed_mm, location_score
+from bonekit.lesion_results import intact_result, lesion_results
+from bonekit.lesions import destroyed_mm
 from bonekit.meshing.interchange import write_mesh
 from bonekit.mineral import mineral
 from bonekit.remarks import remarks
@@ -29,17 +30,13 @@ from bonekit.result import (
     Balance,
     CalibrationResult,
     CalibrationSample,
-    CorticalResult,
     CriterionResult,
     InputRecord,
-    IntactResult,
-    LesionResult,
     MaterialResult,
     MeshResult,
     Method,
     MineralRegion,
     MineralResult,
-    MirelsResult,
     OtherLoad,
     Result,
     RiskFigure,
@@ -184,13 +181,13 @@ def summarise(
         stiffness_N_mm=strength.stiffness_N_mm,
         applied_force_N=strength.applied_N,
         other_loads=tuple(_other(name, result) for name, result in others.items()),
-        intact=_intact(finished),
+        intact=intact_result(finished),
         sweep=None if finished.sweep is None else SweepResult(**finished.sweep),
         risk=_risk(finished, others),
         reaction_N=_world_reactions(finished),
         calibration=_calibration(finished),
         material=_material(finished),
-        lesions=_lesions(finished),
+        lesions=lesion_results(finished),
         mesh=_mesh(finished),
         balance=Balance(
             residual=solution.residual,
@@ -211,16 +208,6 @@ def summarise(
 def _other(folder: str, result: Result) -> OtherLoad:
     kept = ("load_case", "criterion", "strength_N", "strength_error", "stiffness_N_mm")
     return OtherLoad(folder=folder, **{name: getattr(result, name) for name in kept})
-
-
-def _intact(finished: Finished) -> IntactResult | None:
-    if finished.intact is None:
-        return None
-    # both linear: a path for the filled bone would cost as much as the answer itself
-    lost = 1.0 - finished.linear.strength_N / finished.intact["strength_N"]
-    femur = isinstance(finished.segmentation.anatomy, FemurAnatomy)
-    score = location_score(1.0 - lost) if femur else None
-    return IntactResult(lost=lost, location_score=score, **finished.intact)
 
 
 def _risk(finished: Finished, others: Mapping[str, Result]) -> tuple[RiskFigure, ...]:
@@ -346,30 +333,6 @@ def _mineral(finished: Finished) -> MineralResult:
     }
     return MineralResult(
         image_g=found.image_g, mask_g=found.mask_g, mesh_g=found.mesh_g, regions=regions
-    )
-
-
-def _lesions(finished: Finished) -> tuple[LesionResult, ...]:
-    return tuple(_lesion(described) for described in finished.lesions)
-
-
-def _lesion(described: Described) -> LesionResult:
-    lesion, location, score = described.lesion, described.location, described.mirels
-    cortical = None if described.cortical is None else CorticalResult(**vars(described.cortical))
-    return LesionResult(
-        number=lesion.number,
-        kind=lesion.kind,
-        volume_ml=lesion.volume_ml,
-        centre_mm=lesion.centre_mm,
-        ash_density_g_cm3=lesion.ash_g_cm3,
-        healthy_g_cm3=lesion.healthy_g_cm3,
-        region=location.region,
-        regions=dict(location.regions),
-        axial_mm=location.axial_mm,
-        sector=location.sector,
-        sectors=dict(location.sectors),
-        cortical=cortical,
-        mirels=None if score is None else MirelsResult(score=score.score, **vars(score)),
     )
 
 

@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 
 VIEWS: tuple[Plane, ...] = ("coronal", "axial")
 WINDOW_G_CM3 = (0.0, 1.2)  # of ash: air and fat to dense cortex
-FILLED = "#e8590c"
+FILLED = "#22b8cf"
 BAR_PX = 128
 
 
