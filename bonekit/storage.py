@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.landmark import Landmark
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.fem.model import Solution
 from bonekit.image import read_labels, write
@@ -55,9 +56,11 @@ def load_segmentation(folder: Path) -> tuple[Segmentation, Grid]:
     content = json.loads((folder / "segmentation.json").read_text(encoding="utf-8"))
     kind = FemurAnatomy if content["bone"].startswith("femur") else VertebraAnatomy
     parts: dict[str, Any] = {
-        k: np.array(v) if isinstance(v, list) else v for k, v in content["anatomy"].items()
+        k: np.array(v) if isinstance(v, list) else v
+        for k, v in content["anatomy"].items()
+        if k != "landmarks"
     }
-    anatomy = kind(**parts)
+    anatomy = kind(**parts, landmarks=_landmarks(content["anatomy"]["landmarks"]))
     segmentation = Segmentation(
         content["bone"],
         read_labels(folder / "labels.nii.gz"),
@@ -68,6 +71,13 @@ def load_segmentation(folder: Path) -> tuple[Segmentation, Grid]:
     )
     field = Grid(tuple(content["field"]["shape"]), np.array(content["field"]["affine"]))
     return segmentation, field
+
+
+def _landmarks(stored: list[dict[str, Any]]) -> tuple[Landmark, ...]:
+    points = [None if one["point_mm"] is None else np.array(one["point_mm"]) for one in stored]
+    return tuple(
+        Landmark(**{**one, "point_mm": point}) for one, point in zip(stored, points, strict=True)
+    )
 
 
 def save_mesh(path: Path, mesh: VoxelMesh) -> None:

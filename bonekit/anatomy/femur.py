@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bonekit.anatomy.condyles import condyles
+from bonekit.anatomy.landmark import Angle, Landmark, square_to, unit
+from bonekit.anatomy.neck import head_landmark, neck_centre
+from bonekit.anatomy.shaft import SLICE_MM, Shaft, find_shaft
+from bonekit.anatomy.solid import Solid, at_border, solid_of
+from bonekit.anatomy.trochanters import greater_trochanter, lesser_trochanter
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Side = Literal["left", "right"]
 
-SLICE_MM = 3.0
-SHORT_MM = 30.0  # of shaft are needed to measure its axis
-NECK_MM = 115.0  # from the head's centre; a bone that reaches no further shows hardly any shaft
-THIN = 0.7  # of the head's section: a shaft is thinner (adults about 0.4), trochanters are not
-WEDGE = 0.8  # of the next section: less is cut obliquely, a shaft widens more gently
-FLARE = 1.45  # a section this much larger than the shaft's belongs to the trochanters
+SURE_SIDE = 0.5  # confidence of the landmarks from which on a side that contradicts them is wrong
+POINTS = (
+    "head_centre",
+    "neck_centre",
+    "greater_trochanter",
+    "lesser_trochanter",
+    "shaft_proximal",
+    "shaft_distal",
+    "medial_condyle",
+    "lateral_condyle",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +55,14 @@ class FemurAnatomy:
         Height at which the shaft widens into the trochanters (about the lesser trochanter).
     section_mm2 : float
         Median cross-section of the shaft.
+    shaft_error_deg : float, optional
+        Standard error of the shaft axis; None where it is the scan's head-foot axis for want of
+        shaft.
+    landmarks : tuple of Landmark
+        One for each name of `POINTS`, found or not.
     """
 
-    side: Literal["left", "right"]
+    side: Side
     head_centre_mm: Float
     head_radius_mm: float
     neck_axis: Float
@@ -54,6 +71,41 @@ class FemurAnatomy:
     distal_mm: float
     flare_mm: float
     section_mm2: float
+    shaft_error_deg: float | None = None
+    landmarks: tuple[Landmark, ...] = ()
+
+    def landmark(self, name: str) -> Landmark:
+        """Landmark by its name of `POINTS`.
+
+        Raises
+        ------
+        InputError
+            If there is no landmark of that name.
+        """
+        for found in self.landmarks:
+            if found.name == name:
+                return found
+        raise InputError(f"a femur has no landmark {name!r}; known: {', '.join(POINTS)}")
+
+    @property
+    def greater_trochanter_mm(self) -> Float | None:
+        """Tip of the greater trochanter, (3,); None where it was not found."""
+        return self._point("greater_trochanter")
+
+    @property
+    def lesser_trochanter_mm(self) -> Float | None:
+        """Tip of the lesser trochanter, (3,); None where it was not found."""
+        return self._point("lesser_trochanter")
+
+    @property
+    def anteversion_deg(self) -> float | None:
+        """Anteversion; None where the condyles are not in view, see `angles`."""
+        return _anteversion(self).value_deg
+
+    @property
+    def angles(self) -> tuple[Angle, ...]:
+        """Neck-shaft angle and anteversion, each with its error or with why it is missing."""
+        return _neck_shaft(self), _anteversion(self)
 
     @property
     def shaft_length_mm(self) -> float:
@@ -90,6 +142,9 @@ class FemurAnatomy:
         """Height of points (..., 3) along the shaft axis above `shaft_point_mm`."""
         return np.asarray((points_mm - self.shaft_point_mm) @ self.shaft_axis)
 
+    def _point(self, name: str) -> Float | None:
+        return next((found.point_mm for found in self.landmarks if found.name == name), None)
+
     def _to_head(self) -> Float:
         toward = self.head_centre_mm - self.shaft_point_mm
         return np.asarray(toward - (toward @ self.shaft_axis) * self.shaft_axis)
@@ -98,12 +153,12 @@ class FemurAnatomy:
 def femur_anatomy(
     mask: Mask,
     grid: Grid,
-    side: Literal["left", "right"],
+    side: Side,
     head_centre_mm: Float,
     head_radius_mm: float,
     field: Grid | None = None,
 ) -> FemurAnatomy:
-    """Find neck and shaft of a femur whose head is known.
+    """Find neck, shaft, trochanters and condyles of a femur whose head is known.
 
     The shaft axis is the line through the centres of the cross-sections between the distal end and
     the trochanteric flare; sections cut obliquely by the border of the image are left out. Where
@@ -130,111 +185,143 @@ def femur_anatomy(
     InputError
         If hardly any bone lies beyond the head.
     """
-    index = np.argwhere(mask)
-    points = grid.world(index)
+    solid = solid_of(mask, grid, field)
+    points, cube_mm3 = solid.points_mm, solid.grid.voxel_mm3
     from_head = points - head_centre_mm
     reach = np.linalg.norm(from_head, axis=1)
-    beyond = reach > 1.6 * head_radius_mm
-    if np.count_nonzero(beyond) * grid.voxel_mm3 < 5000.0:
+    if np.count_nonzero(reach > 1.6 * head_radius_mm) * cube_mm3 < 5000.0:
         raise InputError(
             "only the head of the femur is in view: neck and shaft are needed to load it. "
             "Use a scan that reaches below the lesser trochanter"
         )
-    at_border = _at_border(points, field or grid)
-    far = reach >= np.quantile(reach[beyond], 0.75)
-    start = points[far].mean(axis=0)
-    toward = head_centre_mm - start
-    # A short shaft lies far off the line to the head: begin with the scan's axis as well.
-    starts = (toward / np.linalg.norm(toward), np.array([0.0, 0.0, 1.0]))
-    found = [_along(points, at_border, start, axis, grid) for axis in starts]
-    missed = [float(np.linalg.norm(np.cross(head_centre_mm - o, a))) for o, a, *_ in found]
-    thin = [f[4] < THIN * np.pi * head_radius_mm**2 for f in found]
-    best = max(
-        (0, 1), key=lambda n: (thin[n] and missed[n] > head_radius_mm, found[n][3] - found[n][2])
+    cut = at_border(points, solid.field)
+    shaft = find_shaft(points, cut, head_centre_mm, head_radius_mm, cube_mm3)
+    used = shaft or _scan_axis(points, cube_mm3)
+    middle = _neck(solid, head_centre_mm, head_radius_mm, used.axis)
+    found = FemurAnatomy(
+        side,
+        head_centre_mm,
+        head_radius_mm,
+        unit(middle - head_centre_mm),
+        used.origin_mm,
+        used.axis,
+        used.distal_mm,
+        used.flare_mm,
+        used.section_mm2,
+        None if shaft is None else float(np.degrees(shaft.error_rad)),
     )
-    origin, axis, distal, flare, section = found[best]
-    # where hardly any shaft is in view the sections run up the neck instead
-    neck_only = missed[best] < head_radius_mm and float(reach.max()) < NECK_MM
-    if flare - distal < SHORT_MM or neck_only or not thin[best]:
-        axis = np.array([0.0, 0.0, 1.0])
-        low = points[:, 2] < points[:, 2].min() + 2 * SLICE_MM
-        origin = points[low].mean(axis=0)
-        distal = flare = 0.0
-        section = float(np.count_nonzero(low) * grid.voxel_mm3 / (2 * SLICE_MM))
-    neck = _neck_axis(from_head, reach, head_radius_mm, axis)
-    return FemurAnatomy(
-        side, head_centre_mm, head_radius_mm, neck, origin, axis, distal, flare, section
+    return replace(found, landmarks=_landmarks(solid, found, middle))
+
+
+def _scan_axis(points: Float, voxel_mm3: float) -> Shaft:
+    """Return the head-foot axis through the lowest bone in place of a shaft's."""
+    low = points[:, 2] < points[:, 2].min() + 2 * SLICE_MM
+    section = float(np.count_nonzero(low) * voxel_mm3 / (2 * SLICE_MM))
+    up = np.array([0.0, 0.0, 1.0])
+    return Shaft(points[low].mean(axis=0), up, 0.0, 0.0, section, np.radians(10.0))
+
+
+def _neck(solid: Solid, head: Float, radius: float, shaft_axis: Float) -> Float:
+    """Middle of the neck: of its narrowest section, begun from the bone just outside the head."""
+    from_head = solid.points_mm - head
+    reach = np.linalg.norm(from_head, axis=1)
+    shell = (reach > 1.15 * radius) & (reach < 1.5 * radius)
+    below = shell & (from_head @ shaft_axis < 0.3 * reach)
+    start = from_head[below if below.any() else shell].mean(axis=0)
+    middle = neck_centre(solid.points_mm, head, radius, unit(start))
+    return head + start if middle is None else middle
+
+
+def _landmarks(solid: Solid, femur: FemurAnatomy, neck_mm: Float) -> tuple[Landmark, ...]:
+    head = head_landmark(solid, femur.head_centre_mm, femur.head_radius_mm, femur.neck_axis)
+    error = float(np.sqrt(3.0) * solid.error_mm / 3.0) + 0.2
+    neck = Landmark("neck_centre", neck_mm, error, head.confidence, "middle of its narrowest part")
+    line = femur.shaft_point_mm, femur.shaft_axis, femur.flare_mm
+    wrong = np.radians(10.0 if femur.shaft_error_deg is None else femur.shaft_error_deg)
+    if femur.shaft_error_deg is None:
+        why = "too little shaft is in view to know its axis"
+        missing = [Landmark.missing(name, why) for name in POINTS[2:]]
+        return (head, neck, *missing)
+    greater = greater_trochanter(solid, femur.head_centre_mm, *line, wrong)
+    lesser, _ = lesser_trochanter(solid, femur.medial, *line, wrong)
+    ends = condyles(
+        solid, femur.head_centre_mm, femur.shaft_point_mm, femur.shaft_axis, femur.section_mm2
     )
+    return (head, neck, greater, lesser, *_ends(femur, wrong, solid.error_mm), *ends)
 
 
-def _at_border(points: Float, field: Grid) -> Mask:
-    """Points within a voxel of the border of the field of view."""
-    index = field.index(points)
-    last = np.array(field.shape) - 1
-    return np.asarray(((index < 1.0) | (index > last - 1.0)).any(axis=1))
+def _ends(femur: FemurAnatomy, wrong: float, error_mm: float) -> tuple[Landmark, Landmark]:
+    """Points of the shaft axis at the flare and at the lowest complete section."""
+    sure = min(femur.shaft_length_mm / 60.0, 1.0)
+    error = float(np.hypot(error_mm, wrong * femur.shaft_length_mm / 2))
+    one, two = (
+        Landmark(name, femur.shaft_point_mm + height * femur.shaft_axis, error, sure, note)
+        for name, height, note in (
+            ("shaft_proximal", femur.flare_mm, "middle of the shaft where it begins to widen"),
+            ("shaft_distal", femur.distal_mm, "middle of the lowest complete section"),
+        )
+    )
+    return one, two
 
 
-def _along(
-    points: Float, at_border: Mask, origin: Float, axis: Float, grid: Grid
-) -> tuple[Float, Float, float, float, float]:
-    """Four rounds of `_shaft`, each along the axis of the one before."""
-    distal = flare = section = 0.0
-    for _ in range(4):
-        origin, axis, distal, flare, section = _shaft(points, at_border, origin, axis, grid)
-    return origin, axis, distal, flare, section
+def side_of(femur: FemurAnatomy) -> tuple[Side | None, float]:
+    """Tell the side from the bone alone, and how sure that is (0 to 1).
 
-
-def _shaft(
-    points: Float, at_border: Mask, origin: Float, axis: Float, grid: Grid
-) -> tuple[Float, Float, float, float, float]:
-    """One round of slicing across `axis` and refitting it to the centres of the shaft's slices.
-
-    Returns origin (on the axis at the lowest bone), axis, height of the lowest complete slice,
-    height of the flare, median section in mm2.
+    The lesser trochanter and the condyles lie behind the plane of shaft axis and head: to the one
+    side of it in a left femur and to the other in a right one.
     """
-    height = (points - origin) @ axis
-    low = float(height.min())
-    level = ((height - low) / SLICE_MM).astype(int)
-    count = np.bincount(level)
-    area = count * grid.voxel_mm3 / SLICE_MM
-    total = np.stack([np.bincount(level, points[:, d]) for d in range(3)], axis=1)
-    centre = total / np.maximum(count, 1)[:, None]
-    cut = np.bincount(level, at_border) > 0
-    first = _first_complete(cut, area)
-    last = first + 1
-    while last < len(area) - 1 and area[last] < FLARE * np.median(area[first:last]):
-        last += 1
-    if last - first >= 5:
-        # the flare begins well before it shows: keep clear of it
-        used = centre[first : max(last - 2, first + 4)]
-        middle = used.mean(axis=0)
-        direction = np.linalg.svd(used - middle)[2][0]
-        direction *= np.sign(direction @ axis)
-        if direction @ axis > 0.85:
-            axis, origin = direction, middle
-    start = origin + axis * float(((points - origin) @ axis).min())
-    section = float(np.median(area[first:last]))
-    return start, axis, first * SLICE_MM, last * SLICE_MM, section
+    right = np.cross(femur.shaft_axis, femur.medial)  # backwards in a right femur
+    votes = 0.0
+    for name in ("lesser_trochanter", "medial_condyle", "lateral_condyle"):
+        point = femur._point(name)
+        if point is not None:
+            behind = float((point - femur.shaft_point_mm) @ right)
+            sure = femur.landmark(name).confidence * min(abs(behind) / 8.0, 1.0)
+            votes += sure * float(np.sign(behind))
+    if abs(votes) < 0.1:
+        return None, 0.0
+    return "right" if votes > 0 else "left", min(abs(votes), 1.0)
 
 
-def _first_complete(cut: Mask, area: NDArray[np.floating]) -> int:
-    """Lowest slice above the end of the bone: the border of the image or the mask's own end.
-
-    An oblique end shows by growing sections. The border may cut the trochanters as well: only what
-    it cuts from the lowest slice upwards, with gaps of two slices, counts.
-    """
-    first = 0
-    while first < len(area) // 2 and (
-        cut[first : first + 3].any() or area[first] < WEDGE * area[first + 1]
-    ):
-        first += 1
-    return min(first, max(len(area) - 3, 0))
-
-
-def _neck_axis(from_head: Float, reach: Float, radius: float, shaft_axis: Float) -> Float:
-    """Direction from the head's centre to the middle of the neck just outside the head."""
-    shell = (
-        (reach > 1.15 * radius) & (reach < 1.5 * radius) & (from_head @ shaft_axis < 0.3 * reach)
+def _error_deg(femur: FemurAnatomy) -> float | None:
+    """Give the standard error of the neck's axis; None without the landmarks it rests on."""
+    if not femur.landmarks:
+        return None
+    head, neck = femur.landmark("head_centre"), femur.landmark("neck_centre")
+    if head.uncertainty_mm is None or neck.uncertainty_mm is None or neck.point_mm is None:
+        return None
+    length = float(np.linalg.norm(neck.point_mm - femur.head_centre_mm))
+    # a landmark's uncertainty is of all three axes, and one of them turns the neck in a plane
+    return float(
+        np.degrees(np.hypot(head.uncertainty_mm, neck.uncertainty_mm) / np.sqrt(3.0) / length)
     )
-    middle = from_head[shell].mean(axis=0)
-    return np.asarray(middle / np.linalg.norm(middle))
+
+
+def _neck_shaft(femur: FemurAnatomy) -> Angle:
+    name, error = "neck_shaft_angle", _error_deg(femur)
+    if femur.shaft_error_deg is None or error is None:
+        return Angle(name, None, None, "too little shaft is in view to know its axis")
+    note = "between the neck's axis (head's centre to narrowest section) and the shaft's axis"
+    both = float(np.hypot(error, femur.shaft_error_deg))
+    return Angle(name, femur.neck_shaft_angle_deg, both, note)
+
+
+def _anteversion(femur: FemurAnatomy) -> Angle:
+    """Angle of neck and posterior condylar line seen along the shaft; forward is positive."""
+    name, error = "anteversion", _error_deg(femur)
+    inner, outer = femur._point("medial_condyle"), femur._point("lateral_condyle")
+    if inner is None or outer is None or error is None or femur.shaft_error_deg is None:
+        why = femur.landmark("medial_condyle").note if femur.landmarks else "not sought"
+        return Angle(name, None, None, f"needs the condyles: {why}")
+    line = square_to(inner - outer, femur.shaft_axis)
+    front = np.cross(femur.shaft_axis, line)
+    if (femur.shaft_point_mm - (inner + outer) / 2) @ front < 0:
+        front = -front
+    neck = square_to(-femur.neck_axis, femur.shaft_axis)
+    value = float(np.degrees(np.arctan2(neck @ unit(front), neck @ unit(line))))
+    condyle = femur.landmark("medial_condyle").uncertainty_mm or 0.0
+    knee = np.degrees(np.sqrt(2.0 / 3.0) * condyle / np.linalg.norm(line))
+    # seen along the shaft the neck is shorter, and its error the larger
+    both = float(np.hypot(error / np.linalg.norm(neck), knee))
+    note = "of the neck before the posterior condylar line, seen along the shaft's axis"
+    return Angle(name, value, both, note)

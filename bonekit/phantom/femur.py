@@ -28,6 +28,7 @@ from bonekit.phantom.shapes import (
 )
 
 Float = NDArray[np.float64]
+CAP_MM = 5.0  # of the greater trochanter, whose middle is its tip
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,5 +206,29 @@ class FemurShape:
             "greater_trochanter_top_mm": crest + np.array([0.0, 0.0, 13.0 * s]),
             "greater_trochanter_lateral_mm": crest + np.array([13.0 * s, 0.0, 0.0]),
             "lesser_trochanter_mm": self.lesser_trochanter,
+            "greater_trochanter_tip_mm": self.greater_trochanter_tip,
+            "lesser_trochanter_tip_mm": self.lesser_trochanter_tip,
             "shaft_end_mm": self.distal_end(),
         }
+
+    @cached_property
+    def greater_trochanter_tip(self) -> Float:
+        """Over the middle of the uppermost `CAP_MM` of the greater trochanter, at its top.
+
+        Its top is flat, so that its highest point alone would not say where it is.
+        """
+        s, step = self.scale, 0.5
+        low, high = np.array([-2.0, -12.0, 22.0]) * s, np.array([34.0, 32.0, 42.0]) * s
+        axes = [np.arange(a, b, step, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+        p = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")])
+        distance = self.surface(p)
+        top = float((p[2] - distance)[np.abs(distance) < step].max())
+        cap = (distance < 0) & (p[2] > top - CAP_MM)
+        x, y = p[:2, cap].mean(axis=1, dtype=np.float64)
+        return np.array([x, y, top])
+
+    @cached_property
+    def lesser_trochanter_tip(self) -> Float:
+        """Where the lesser trochanter's round end is furthest from the shaft axis."""
+        away = self.lesser_trochanter * [1.0, 1.0, 0.0]
+        return np.asarray(self.lesser_trochanter + 7.5 * self.scale * away / np.linalg.norm(away))

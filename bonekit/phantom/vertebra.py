@@ -29,6 +29,7 @@ from bonekit.phantom.shapes import (
 )
 
 Float = NDArray[np.float64]
+TIP_MM = 3.0  # of the spinous process, whose middle is its tip
 FACET_NORMAL = (0.8, -0.6, 0.0)  # of the left superior facet, into its process
 
 
@@ -200,5 +201,18 @@ class VertebraShape:
             "canal_centre_mm": np.array([0.0, self.back + par.canal_depth_mm / 2 - 0.75, 0.0]),
             "left_pedicle_mm": np.array([self.pedicle_x, self.back, 4.5]),
             "right_pedicle_mm": np.array([-self.pedicle_x, self.back, 4.5]),
+            "spinous_process_tip_mm": self.spinous_process_tip,
             "spinous_tip_mm": np.array([0.0, self._arch + 8 + par.spinous_length_mm, -12.0]),
         }
+
+    @cached_property
+    def spinous_process_tip(self) -> Float:
+        """Behind the middle of the rearmost `TIP_MM` of the spinous process."""
+        end, step = self._arch + 8 + self.parameters.spinous_length_mm, 0.25
+        low, high = np.array([-5.0, end - 8, -35.0]), np.array([5.0, end + 4, 10.0])
+        axes = [np.arange(a, b, step, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+        p = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")])
+        inside = p[:, self.surface(p) < 0]
+        rear = float(inside[1].max()) + step / 2
+        x, _, z = inside[:, inside[1] > rear - TIP_MM].mean(axis=1, dtype=np.float64)
+        return np.array([x, rear, z])

@@ -19,9 +19,10 @@ from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
 from bonekit.anatomy.femur import FemurAnatomy, femur_anatomy
+from bonekit.anatomy.sphere import directions, robust_sphere
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid, Image
-from bonekit.segmentation.head import Head, directions, find_heads, isotropic, robust_sphere
+from bonekit.segmentation.head import Head, find_heads, isotropic
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from bonekit.anatomy.sphere import directions, robust_sphere
 from bonekit.image.volume import Grid, Image
 
 Float = NDArray[np.float64]
@@ -95,15 +96,6 @@ def _likelihood(head: Head) -> float:
     return head.inliers * float(np.exp(-0.5 * ((head.radius_mm - 23.5) / 4.0) ** 2))
 
 
-def directions(n: int) -> Float:
-    """`n` unit vectors spread evenly over the sphere (Fibonacci lattice), (n, 3)."""
-    i = np.arange(n) + 0.5
-    polar, turn = np.arccos(1 - 2 * i / n), np.pi * (1 + 5**0.5) * i
-    return np.stack(
-        [np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)], axis=1
-    )
-
-
 def sample(image: Image, points_mm: Float) -> Float:
     """Trilinear values at world points (..., 3); NaN outside the image."""
     index = np.moveaxis(image.grid.index(points_mm), -1, 0)
@@ -175,17 +167,3 @@ def _refine(image: Image, centre: Float, radius: float, tolerance: float) -> Hea
         inliers = float(np.exp(-((distance / tolerance) ** 2)).sum() / np.count_nonzero(seen))
         visible = float(seen.mean())
     return Head(centre, radius, inliers, visible)
-
-
-def robust_sphere(points: Float) -> tuple[Float, float, Float]:
-    """Least-squares sphere, points (n, 3) reweighted ten times by the Cauchy function (1 mm)."""
-    weight = np.ones(len(points))
-    system = np.column_stack([2 * points, np.ones(len(points))])
-    square = (points**2).sum(axis=1)
-    for _ in range(10):
-        x = np.linalg.lstsq(system * weight[:, None], square * weight, rcond=None)[0]
-        centre = x[:3]
-        radius = float(np.sqrt(max(x[3] + centre @ centre, 0.0)))
-        distance = np.linalg.norm(points - centre, axis=1) - radius
-        weight = 1.0 / np.sqrt(1.0 + distance**2)
-    return centre, radius, distance

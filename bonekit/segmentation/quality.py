@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.sphere import directions
 from bonekit.image.volume import Grid, Image
 from bonekit.segmentation.base import Finding
-from bonekit.segmentation.head import directions
 from bonekit.segmentation.regions import METAL_HU, metal_near
 
 Mask = NDArray[np.bool_]

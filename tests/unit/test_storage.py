@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.landmark import Landmark
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.fem.model import Solution
 from bonekit.image import Grid, LabelMap
@@ -30,21 +31,31 @@ def vector() -> np.ndarray:
     return RANDOM.normal(size=3)
 
 
-FEMUR = FemurAnatomy("right", vector(), 23.1, vector(), vector(), vector(), 3.0, 90.0, 512.5)
+LANDMARKS = (
+    Landmark("head_centre", vector(), 0.3, 0.9, "sphere", given=True),
+    Landmark.missing("lesser_trochanter", "not in view"),
+)
+FEMUR = FemurAnatomy(
+    "right", vector(), 23.1, vector(), vector(), vector(), 3.0, 90.0, 512.5, 0.4, LANDMARKS
+)
 
 
 def vertebra_anatomy() -> VertebraAnatomy:
     """Any numbers, by the types of the fields."""
     fields = VertebraAnatomy.__dataclass_fields__
     values = {k: vector() if "Float" in str(f.type) else 12.25 for k, f in fields.items()}
-    return VertebraAnatomy(**values)
+    return VertebraAnatomy(**values | {"level": "L3", "landmarks": LANDMARKS})
 
 
 def assert_same(a: object, b: object) -> None:
     assert type(a) is type(b)
     assert vars(a).keys() == vars(b).keys()
     for name, value in vars(a).items():
-        assert_array_equal(value, vars(b)[name], err_msg=name)
+        if name == "landmarks":
+            for one, other in zip(value, vars(b)[name], strict=True):
+                assert_same(one, other)
+        else:
+            assert_array_equal(value, vars(b)[name], err_msg=name)
 
 
 @pytest.mark.parametrize(

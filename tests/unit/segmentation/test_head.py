@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from bonekit.anatomy.sphere import directions, robust_sphere
 from bonekit.image.volume import Grid, Image
-from bonekit.segmentation.head import directions, find_heads, isotropic, robust_sphere, sample
+from bonekit.segmentation.head import find_heads, isotropic, sample
 
 CENTRE = np.array([5.0, -8.0, 12.0])
 

@@ -1,0 +1,241 @@
+"""Landmarks and angles of phantom femora against their truth, in any pose."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bones import Posed, random_pose
+
+from bonekit.anatomy.femur import POINTS, FemurAnatomy
+from bonekit.anatomy.find import find_femur, mask_of_surface
+from bonekit.anatomy.landmark import between_deg
+from bonekit.errors import InputError
+from bonekit.image.volume import Grid
+from bonekit.phantom.parameters import FemurParameters
+
+PROXIMAL = ("head_centre", "greater_trochanter", "lesser_trochanter")
+TRUE = {
+    "head_centre": "head_centre_mm",
+    "greater_trochanter": "greater_trochanter_tip_mm",
+    "lesser_trochanter": "lesser_trochanter_tip_mm",
+    "medial_condyle": "medial_condyle",
+    "lateral_condyle": "lateral_condyle",
+}
+
+
+def found(bone: Posed, spacing_mm: float = 1.5) -> FemurAnatomy:
+    grid = bone.grid(spacing_mm)
+    return find_femur(bone.mask(grid), grid)
+
+
+def misses(bone: Posed, anatomy: FemurAnatomy, names: tuple[str, ...]) -> dict[str, float]:
+    true = bone.landmarks()
+    return {
+        name: float(np.linalg.norm(anatomy.landmark(name).point_mm - true[TRUE[name]]))
+        for name in names
+    }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_landmarks_and_angles_in_any_pose(seed: int) -> None:
+    bone = random_pose(seed)
+    anatomy = found(bone)
+    par = bone.parameters
+    assert anatomy.side == par.side
+    assert max(misses(bone, anatomy, PROXIMAL).values()) < 1.0
+    assert anatomy.head_radius_mm == pytest.approx(par.head_radius_mm, abs=0.5)
+    assert between_deg(anatomy.shaft_axis, bone.direction([0, 0, 1])) < 1.0
+    assert between_deg(-anatomy.neck_axis, bone.direction(bone.shape.neck_axis)) < 1.0
+    angle, version = anatomy.angles
+    assert angle.value_deg == pytest.approx(par.neck_shaft_angle_deg, abs=1.0)
+    assert version.value_deg is None
+    assert "condyles" in version.note
+
+
+def test_condyles_and_anteversion_of_a_whole_femur() -> None:
+    bone = random_pose(1, knee=True)
+    anatomy = found(bone)
+    for name in ("medial_condyle", "lateral_condyle"):
+        miss = anatomy.landmark(name).point_mm - bone.landmarks()[name]
+        assert abs(miss @ bone.direction([0, 1, 0])) < 0.6  # backwards
+        assert np.linalg.norm(miss) < 1.5  # the rear of a ball is flat
+    version = anatomy.angles[1]
+    assert version.value_deg == pytest.approx(bone.parameters.anteversion_deg, abs=1.0)
+    assert anatomy.anteversion_deg == version.value_deg
+
+
+@pytest.mark.parametrize(("side", "anteversion_deg"), [("left", -15.0), ("right", 35.0)])
+def test_anteversion_is_positive_where_the_neck_points_forward(
+    side: str, anteversion_deg: float
+) -> None:
+    par = FemurParameters(side=side, anteversion_deg=anteversion_deg)
+    bone = Posed(par, np.eye(3), np.zeros(3), knee=True)
+    assert found(bone).anteversion_deg == pytest.approx(anteversion_deg, abs=1.0)
+
+
+@pytest.mark.parametrize("keep_mm", [45.0, 60.0])
+def test_a_crop_below_the_trochanters_keeps_the_landmarks(keep_mm: float) -> None:
+    """The image ends across the shaft, obliquely for a turned limb."""
+    turn = Rotation.from_euler("xyz", (15, -8, 20), degrees=True).as_matrix()
+    bone = Posed(FemurParameters(side="right", shaft_length_mm=150.0), turn, np.zeros(3))
+    full = bone.grid()
+    low = bone.landmarks()["lesser_trochanter_mm"][2] - keep_mm
+    start = int(np.ceil(full.index([0.0, 0.0, low])[2]))
+    grid = Grid.of(
+        (*full.shape[:2], full.shape[2] - start), full.spacing_mm, full.world([0, 0, start])
+    )
+    anatomy = find_femur(bone.mask(grid), grid)
+    assert max(misses(bone, anatomy, PROXIMAL).values()) < 1.0
+    assert between_deg(anatomy.shaft_axis, bone.direction([0, 0, 1])) < 1.0
+    assert anatomy.side == "right"
+
+
+def test_too_short_a_shaft_leaves_points_out_and_says_why() -> None:
+    bone = Posed(FemurParameters(shaft_length_mm=12.0), np.eye(3), np.zeros(3))
+    grid = bone.grid()
+    anatomy = find_femur(bone.mask(grid), grid, "left")
+    assert anatomy.landmark("head_centre").confidence > 0.8
+    for name in ("greater_trochanter", "lesser_trochanter", "medial_condyle"):
+        assert anatomy.landmark(name).point_mm is None
+        assert "too little shaft" in anatomy.landmark(name).note
+    assert anatomy.greater_trochanter_mm is None
+    assert anatomy.angles[0].value_deg is None
+    with pytest.raises(InputError, match="name the side"):
+        find_femur(bone.mask(grid), grid)
+
+
+@pytest.mark.parametrize("site", ["head", "neck", "intertrochanteric", "subtrochanteric"])
+def test_a_hole_elsewhere_leaves_a_landmark_where_it_is(site: str) -> None:
+    bone = random_pose(5, lesion=(site, 12.0))
+    assert max(misses(bone, found(bone), PROXIMAL).values()) < 1.0
+
+
+def test_a_destroyed_lesser_trochanter_is_missing_and_the_others_stay() -> None:
+    bone = random_pose(5, lesion=("lesser_trochanter", 16.0))
+    grid = bone.grid()
+    anatomy = find_femur(bone.mask(grid), grid, "left")
+    assert anatomy.lesser_trochanter_mm is None
+    assert "no bump" in anatomy.landmark("lesser_trochanter").note
+    assert max(misses(bone, anatomy, ("head_centre", "greater_trochanter")).values()) < 1.0
+
+
+def test_errors_are_about_as_large_as_stated() -> None:
+    """A root mean square of error over stated error far from 1 would make the statement idle."""
+    ratio = []
+    for seed in range(3):
+        bone = random_pose(seed)
+        anatomy = found(bone)
+        for name, miss in misses(bone, anatomy, PROXIMAL).items():
+            ratio.append(miss / anatomy.landmark(name).uncertainty_mm)
+    assert 0.2 < np.sqrt(np.mean(np.square(ratio))) < 2.0  # measured 0.9
+
+
+def values(anatomy: FemurAnatomy) -> np.ndarray:
+    return np.array([anatomy.neck_shaft_angle_deg, anatomy.offset_mm, anatomy.head_radius_mm])
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_mirrored_femur_is_of_the_other_side_with_the_same_angles(seed: int) -> None:
+    bone = random_pose(seed)
+    grid = bone.grid()
+    mask = bone.mask(grid)
+    one, two = find_femur(mask, grid), find_femur(np.flip(mask, 0), grid)
+    assert {one.side, two.side} == {"left", "right"}
+    np.testing.assert_allclose(values(two), values(one), atol=0.05)
+    middle = grid.world((np.array(grid.shape) - 1) / 2)[0]
+    for name in POINTS[:-2]:  # no condyles here
+        mirrored = two.landmark(name).point_mm * [-1, 1, 1] + [2 * middle, 0, 0]
+        np.testing.assert_allclose(mirrored, one.landmark(name).point_mm, atol=0.3)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_an_array_stored_otherwise_has_the_same_world(order: tuple[int, ...]) -> None:
+    bone = random_pose(1)
+    grid = bone.grid()
+    mask = bone.mask(grid)
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * (grid.shape[0] - 1)
+    affine[:3, 0] *= -1  # flipped, then permuted
+    affine[:3, :3] = affine[:3, :3][:, order]
+    stored = np.flip(mask, 0).transpose(order)
+    one, two = find_femur(mask, grid), find_femur(stored, Grid(stored.shape, affine))
+    assert two.side == one.side
+    np.testing.assert_allclose(two.head_centre_mm, one.head_centre_mm, atol=0.05)
+    np.testing.assert_allclose(two.shaft_axis, one.shaft_axis, atol=0.002)
+    np.testing.assert_allclose(two.lesser_trochanter_mm, one.lesser_trochanter_mm, atol=0.3)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_turning_the_image_changes_no_angle(seed: int) -> None:
+    bone = random_pose(4)
+    axes = Rotation.random(random_state=seed).as_matrix()
+    upright, oblique = bone.grid(), bone.grid(1.5, axes)
+    one, two = (find_femur(bone.mask(grid), grid) for grid in (upright, oblique))
+    assert two.neck_shaft_angle_deg == pytest.approx(one.neck_shaft_angle_deg, abs=0.5)
+    assert two.offset_mm == pytest.approx(one.offset_mm, abs=0.5)
+    assert between_deg(one.shaft_axis, two.shaft_axis) < 0.5
+
+
+def test_thick_slices_are_brought_to_cubes() -> None:
+    bone = random_pose(3)
+    fine = bone.grid(1.0)
+    shape = (fine.shape[0], fine.shape[1], fine.shape[2] // 3)
+    grid = Grid.of(shape, (1.0, 1.0, 3.0), fine.origin_mm + np.array([0, 0, 1.0]))
+    anatomy = find_femur(bone.mask(grid), grid)
+    assert max(misses(bone, anatomy, PROXIMAL).values()) < 1.5
+    sharp = find_femur(bone.mask(fine), fine)
+    name = "greater_trochanter"
+    assert anatomy.landmark(name).uncertainty_mm > sharp.landmark(name).uncertainty_mm
+
+
+class TestBadInput:
+    def test_two_bones(self) -> None:
+        one = Posed(FemurParameters(side="left"), np.eye(3), np.zeros(3))
+        two = replace(one, shift=np.array([160.0, 0.0, 0.0]))
+        grid, other = one.grid(2.0), two.grid(2.0)
+        shape = (int(other.index(other.world(other.shape))[0]) + 80, *grid.shape[1:])
+        wide = Grid.of(shape, 2.0, grid.origin_mm)
+        with pytest.raises(InputError, match="holds two bones"):
+            find_femur(one.mask(wide) | two.mask(wide), wide)
+
+    def test_the_wrong_side(self) -> None:
+        bone = random_pose(1)
+        grid = bone.grid()
+        wrong = "left" if bone.parameters.side == "right" else "right"
+        with pytest.raises(InputError, match=f"given as {wrong}"):
+            find_femur(bone.mask(grid), grid, wrong)
+
+    def test_no_head(self) -> None:
+        bone = Posed(FemurParameters(shaft_length_mm=150.0), np.eye(3), np.zeros(3))
+        grid = bone.grid(2.0)
+        headless = np.linalg.norm(grid.points() - bone.landmarks()["head_centre_mm"], axis=-1) > 32
+        with pytest.raises(InputError, match="no femoral head"):
+            find_femur(bone.mask(grid) & headless, grid)
+
+    def test_nothing_at_all(self) -> None:
+        grid = Grid.of((20, 20, 20), 2.0)
+        with pytest.raises(InputError, match="no voxel"):
+            find_femur(np.zeros(grid.shape, dtype=bool), grid)
+
+    def test_an_unknown_landmark(self) -> None:
+        with pytest.raises(InputError, match="known: head_centre"):
+            found(random_pose(4)).landmark("patella")
+
+
+def test_a_surface_is_filled_and_an_open_one_refused() -> None:
+    import pyvista as pv
+
+    ball = pv.Sphere(radius=30.0, center=(5.0, 6.0, 7.0)).triangulate()
+    triangles = ball.faces.reshape(-1, 4)[:, 1:]
+    mask, grid = mask_of_surface(np.asarray(ball.points), triangles)
+    assert np.count_nonzero(mask) * grid.voxel_mm3 == pytest.approx(ball.volume, rel=0.01)
+    np.testing.assert_allclose(grid.world(np.argwhere(mask)).mean(axis=0), [5, 6, 7], atol=0.1)
+    with pytest.raises(InputError, match="not closed"):
+        mask_of_surface(np.asarray(ball.points), triangles[5:])
+    with pytest.raises(InputError, match="in mm"):
+        mask_of_surface(np.asarray(ball.points) / 1000.0, triangles)
