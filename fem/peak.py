@@ -13,10 +13,15 @@ from bonekit.fem.brick import strain_displacement
 from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.constitutive import MaterialLaw
 from bonekit.fem.failure import Failure, failure_load
+from bonekit.fem.fall import SidewaysFall
 from bonekit.fem.keyak_law import keyak_law
 from bonekit.fem.laws import Law
+from bonekit.fem.loadcases import Loading
 from bonekit.fem.model import Model
+from bonekit.fem.muscles import MuscleLoad
+from bonekit.fem.named_loads import NamedLoad
 from bonekit.fem.simulation import Problem
+from bonekit.fem.stance import SingleLegStance
 from bonekit.fem.steps import Progress
 from bonekit.fem.strain_yield_law import SCHILEO, strain_yield
 from bonekit.fem.strength import Strength, utilisation
@@ -157,6 +162,18 @@ def density_of(law: Law, E_MPa: Float) -> Float:
             "belongs to a modulus"
         )
     return np.interp(E_MPa, modulus, density)
+
+
+def walkable(loading: Loading) -> bool:
+    """Whether a load holds and loads nodes one by one: a path knows no springs or rigid plates."""
+    match loading:
+        case SingleLegStance():
+            return loading.head == "spread" and loading.distal == "clamped"
+        case SidewaysFall():
+            return loading.distal != "pivot"
+        case EndplateCompression() | MuscleLoad() | NamedLoad():
+            return True
+    return False
 
 
 def standard_end_mm(problem: Problem) -> float:

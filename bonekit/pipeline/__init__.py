@@ -27,7 +27,7 @@ from bonekit.pipeline.branches import (
 )
 from bonekit.pipeline.calibrating import needs_scan, rods_of
 from bonekit.pipeline.inputs import hashes_of
-from bonekit.pipeline.peak import PEAK
+from bonekit.pipeline.peak import PEAK, check_peak
 from bonekit.pipeline.progress import Progress, silent
 from bonekit.pipeline.stages import (
     OPTIONAL,
@@ -197,6 +197,7 @@ def _check(case: Case) -> None:
     for load in (case.load, *case.more_loads):
         loading_of(load, case.bone or "femur", case.patient.mass_kg)
     check_sweep(case)
+    check_peak(case)
     if case.criterion not in (None, PEAK, *CRITERIA):
         raise InputError(
             f"criterion {case.criterion!r} is unknown; known: {', '.join((*CRITERIA, PEAK))}"

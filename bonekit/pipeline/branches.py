@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from bonekit.case import Case
 from bonekit.errors import InputError
+from bonekit.pipeline.peak import PEAK, takes_peak
 from bonekit.result import Result
 from bonekit.runfolder import RunFolder
 
@@ -15,11 +17,17 @@ BEFORE, SHARED = ("segment", "calibrate"), ("segment", "calibrate", "density")
 
 
 def branch_cases(case: Case) -> dict[str, Case]:
-    """Cases of the further loads by the names of their folders."""
-    return {
-        f"load_{n}_{load.case}": case.model_copy(update={"load": load, "more_loads": ()})
-        for n, load in enumerate(case.more_loads, start=2)
-    }
+    """Cases of the further loads by the names of their folders.
+
+    A load on rigid plates, which a nonlinear path does not know, is judged by a linear criterion.
+    """
+    cases = {}
+    for n, load in enumerate(case.more_loads, start=2):
+        own: dict[str, Any] = {"load": load, "more_loads": ()}
+        if case.criterion == PEAK and not takes_peak(case, load):
+            own["criterion"] = None
+        cases[f"load_{n}_{load.case}"] = case.model_copy(update=own)
+    return cases
 
 
 def branch_folder(folder: RunFolder, name: str) -> RunFolder:

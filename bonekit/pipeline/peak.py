@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from bonekit.case import Case
-from bonekit.errors import ConvergenceError
+from bonekit.case.loads import LoadSettings
+from bonekit.errors import ConvergenceError, InputError
 from bonekit.fem.failure import Failure, Unfinished
-from bonekit.fem.peak import peak_load, standard_end_mm
+from bonekit.fem.peak import peak_load, standard_end_mm, walkable
 from bonekit.fem.simulation import Problem
 from bonekit.fem.steps import Step
 from bonekit.fem.strength import Strength
@@ -19,6 +20,7 @@ from bonekit.figures.failure_curve import failure_curve
 from bonekit.finished import PathEnd
 from bonekit.image.writing import replacing
 from bonekit.pipeline.progress import Progress
+from bonekit.resolve import loading_of
 from bonekit.runfolder import RunFolder, write_json
 
 PEAK = "peak"  # the criterion
@@ -30,6 +32,27 @@ def linear_criterion(case: Case) -> str | None:
     None is the standard one of the load case.
     """
     return None if case.criterion == PEAK else case.criterion
+
+
+def takes_peak(case: Case, load: LoadSettings | None) -> bool:
+    """Whether the path can be walked under a load."""
+    return walkable(loading_of(load, case.bone or "femur", case.patient.mass_kg))
+
+
+def check_peak(case: Case) -> None:
+    """Refuse a path under a load that it can't be walked under.
+
+    Raises
+    ------
+    InputError
+    """
+    if case.criterion == PEAK and not takes_peak(case, case.load):
+        assert case.load is not None  # the standard loads are walkable
+        raise InputError(
+            f"criterion peak knows no springs or rigid plates, and load {case.load.case} has one: "
+            "hold the shaft by nodes (distal: clamped; in a fall also sliding) and spread the "
+            "force over the head (head: spread), or take a linear criterion"
+        )
 
 
 def walk_to_the_peak(

@@ -10,9 +10,10 @@ import pytest
 import pyvista as pv
 
 from bonekit.case import Case, parse_case, read_case
-from bonekit.errors import ConvergenceError
+from bonekit.errors import ConvergenceError, InputError
 from bonekit.fem.failure import Unfinished
 from bonekit.pipeline import peak, run, stages
+from bonekit.pipeline.branches import branch_cases
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +79,21 @@ def test_a_path_that_breaks_off_leaves_what_it_reached(
         assert kept["curve_mm"][-1] == pytest.approx(0.6, rel=0.05)
     assert not (out / "result.json").exists()
     assert not (out / "peak.json").exists()
+
+
+@pytest.mark.parametrize(
+    "load",
+    [{"case": "sideways_fall"}, {"case": "single_leg_stance", "distal": "springs"}],
+)
+def test_a_load_on_rigid_parts_has_no_path(
+    patient: Patient, tmp_path: Path, load: dict[str, str]
+) -> None:
+    with pytest.raises(InputError, match=f"load {load['case']} has one: hold the shaft by nodes"):
+        run(patient.ct, tmp_path / "run", case=case_of(patient, load=load))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_further_load_on_rigid_parts_is_judged_by_a_linear_criterion(patient: Patient) -> None:
+    loads = [{"case": "sideways_fall"}, {"case": "sideways_fall", "distal": "clamped"}]
+    cases = branch_cases(case_of(patient, more_loads=loads))
+    assert [one.criterion for one in cases.values()] == [None, "peak"]
