@@ -133,7 +133,8 @@ def remeshed(rough: Cut, size: DistanceField, voxel_mm: float) -> Fit:
     none = np.zeros((len(parts[0]), len(rough.shapes)))
     fit = fitted(Fit(parts, rough.shapes, none), 5, voxel_mm, relax=0.3)
     fit = replace(fit, parts=mended(fit.parts, fit.shapes, voxel_mm))
-    return fitted(fit, 6, voxel_mm)
+    fit = fitted(fit, 6, voxel_mm)
+    return replace(fit, parts=mended(fit.parts, fit.shapes, voxel_mm))
 
 
 def check_parts(parts: Parts, shapes: Sequence[Shape], names: Mapping[int, str]) -> None:

@@ -16,7 +16,9 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-ROUNDS = 12
+ROUNDS = 12  # for elements that are not good
+MORE = 24  # for the worst of them
+WORST = 0.8  # their fitness
 REACH = (0.4, 0.4, 0.2, 0.2, 0.1, 0.05)  # of the shortest edge at a node, round after round
 TRIES = 12  # places tried for each node in a round
 OFF_VOXELS = 0.2  # how far from its surface mending may take a node
@@ -27,8 +29,8 @@ MOST_NODES = 8000  # moved in a round, those at the worst elements first
 def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
     """Move the nodes of bad elements to where the worst element about them is best.
 
-    Places are tried at random; nodes of interfaces move along them and stay on them within a part
-    of a voxel. Rounds go on until all elements are good or none gets better.
+    Places are tried at random, the same ones each time; nodes of interfaces move along them and
+    stay on them within a part of a voxel.
 
     Parameters
     ----------
@@ -43,24 +45,21 @@ def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
     stars = Stars(tetrahedra, len(nodes))
     random = np.random.default_rng(0)
     worst = fitness(nodes, tetrahedra)
-    for turn in range(ROUNDS):
-        todo = _worst_nodes(worst, tetrahedra)
+    for turn in range(ROUNDS + MORE):
+        todo = _worst_nodes(worst, tetrahedra, 1.0 if turn < ROUNDS else WORST)
         if not todo.size:
-            break
+            continue
         reach = REACH[turn % len(REACH)]
-        before = nodes.copy()
         for batch in stars.apart(todo):
             way = reach * random.uniform(-1, 1, (TRIES, len(batch), 3))
             _move(nodes, batch, way, stars, on, shapes, OFF_VOXELS * voxel_mm)
-        if np.array_equal(before, nodes):
-            break
         worst = fitness(nodes, tetrahedra)
     return nodes, tetrahedra, reference
 
 
-def _worst_nodes(worst: Float, tetrahedra: Int) -> Int:
-    """Nodes of the elements that are not good, the worst first."""
-    bad = np.flatnonzero(worst < 1)
+def _worst_nodes(worst: Float, tetrahedra: Int, least: float) -> Int:
+    """Nodes of the elements that are not good enough, the worst first."""
+    bad = np.flatnonzero(worst < least)
     each = tetrahedra[bad[worst[bad].argsort(kind="stable")]].ravel()
     first = np.unique(each, return_index=True)[1]
     return np.asarray(each[np.sort(first)][:MOST_NODES])
