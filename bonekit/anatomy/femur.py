@@ -90,12 +90,12 @@ class FemurAnatomy:
     @property
     def greater_trochanter_mm(self) -> Float | None:
         """Tip of the greater trochanter, (3,); None where it was not found."""
-        return self._point("greater_trochanter")
+        return self.landmark_mm("greater_trochanter")
 
     @property
     def lesser_trochanter_mm(self) -> Float | None:
         """Tip of the lesser trochanter, (3,); None where it was not found."""
-        return self._point("lesser_trochanter")
+        return self.landmark_mm("lesser_trochanter")
 
     @property
     def anteversion_deg(self) -> float | None:
@@ -142,7 +142,8 @@ class FemurAnatomy:
         """Height of points (..., 3) along the shaft axis above `shaft_point_mm`."""
         return np.asarray((points_mm - self.shaft_point_mm) @ self.shaft_axis)
 
-    def _point(self, name: str) -> Float | None:
+    def landmark_mm(self, name: str) -> Float | None:
+        """Point of a landmark in the world, (3,); None where it was not found or not sought."""
         return next((found.point_mm for found in self.landmarks if found.name == name), None)
 
     def _to_head(self) -> Float:
@@ -273,7 +274,7 @@ def side_of(femur: FemurAnatomy) -> tuple[Side | None, float]:
     right = np.cross(femur.shaft_axis, femur.medial)  # backwards in a right femur
     votes = 0.0
     for name in ("lesser_trochanter", "medial_condyle", "lateral_condyle"):
-        point = femur._point(name)
+        point = femur.landmark_mm(name)
         if point is not None:
             behind = float((point - femur.shaft_point_mm) @ right)
             sure = femur.landmark(name).confidence * min(abs(behind) / 8.0, 1.0)
@@ -309,7 +310,7 @@ def _neck_shaft(femur: FemurAnatomy) -> Angle:
 def _anteversion(femur: FemurAnatomy) -> Angle:
     """Angle of neck and posterior condylar line seen along the shaft; forward is positive."""
     name, error = "anteversion", _error_deg(femur)
-    inner, outer = femur._point("medial_condyle"), femur._point("lateral_condyle")
+    inner, outer = femur.landmark_mm("medial_condyle"), femur.landmark_mm("lateral_condyle")
     if inner is None or outer is None or error is None or femur.shaft_error_deg is None:
         why = femur.landmark("medial_condyle").note if femur.landmarks else "not sought"
         return Angle(name, None, None, f"needs the condyles: {why}")

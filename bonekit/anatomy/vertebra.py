@@ -25,6 +25,7 @@ Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 BODY_DEPTH_MM = (10.0, 50.0)  # thoracic to large lumbar; more means that the canal is filled
+ARCH_MM = 4.0  # from the body's middle to that of the mask: less, and it has no arch
 CUT_SHARE = 0.25  # of an endplate on the image's border: cut; a tight crop touches only its rim
 
 
@@ -173,7 +174,8 @@ def vertebra_anatomy(mask: Mask, grid: Grid) -> VertebraAnatomy:
     """
     if mask.shape != grid.shape or not mask.any():
         raise InputError(f"vertebra mask of shape {mask.shape} on grid {grid.shape} has no voxel")
-    centre, axes = thickest(mask, grid), np.eye(3)
+    centre = thickest(mask, grid)
+    axes = _rough_axes(mask, grid, centre)
     for _ in range(4):
         found = _measured(mask, grid, centre, axes)
         centre, axes = found.body_centre_mm, found.frame
@@ -189,6 +191,16 @@ def vertebra_anatomy(mask: Mask, grid: Grid) -> VertebraAnatomy:
         for one in parts.landmarks
     )
     return replace(found, superior_surface=upper, inferior_surface=lower, landmarks=world)
+
+
+def _rough_axes(mask: Mask, grid: Grid, centre: Float) -> Float:
+    """Return left, posterior, superior as columns: the arch lies behind the body's middle."""
+    behind = grid.world(np.argwhere(mask)).mean(axis=0) - centre
+    behind[2] = 0.0
+    if float(np.linalg.norm(behind)) < ARCH_MM:
+        return np.eye(3)
+    posterior, up = unit(behind), np.array([0.0, 0.0, 1.0])
+    return np.column_stack([np.cross(posterior, up), posterior, up])
 
 
 def _measured(mask: Mask, grid: Grid, centre: Float, axes: Float) -> VertebraAnatomy:
