@@ -286,9 +286,10 @@ def side_of(femur: FemurAnatomy) -> tuple[Side | None, float]:
 
 def _error_deg(femur: FemurAnatomy) -> float | None:
     """Give the standard error of the neck's axis; None without the landmarks it rests on."""
-    if not femur.landmarks:
+    marks = {mark.name: mark for mark in femur.landmarks}
+    head, neck = marks.get("head_centre"), marks.get("neck_centre")
+    if head is None or neck is None:
         return None
-    head, neck = femur.landmark("head_centre"), femur.landmark("neck_centre")
     if head.uncertainty_mm is None or neck.uncertainty_mm is None or neck.point_mm is None:
         return None
     length = float(np.linalg.norm(neck.point_mm - femur.head_centre_mm))
@@ -312,7 +313,8 @@ def _anteversion(femur: FemurAnatomy) -> Angle:
     name, error = "anteversion", _error_deg(femur)
     inner, outer = femur.landmark_mm("medial_condyle"), femur.landmark_mm("lateral_condyle")
     if inner is None or outer is None or error is None or femur.shaft_error_deg is None:
-        why = femur.landmark("medial_condyle").note if femur.landmarks else "not sought"
+        notes = [mark.note for mark in femur.landmarks if mark.name == "medial_condyle"]
+        why = notes[0] if notes else "not sought"
         return Angle(name, None, None, f"needs the condyles: {why}")
     line = square_to(inner - outer, femur.shaft_axis)
     front = np.cross(femur.shaft_axis, line)
