@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -57,6 +57,9 @@ class MeshReport:
         the element with straight edges.
     n_straight, n_removed, n_merged : int
         As in `TetMesh`.
+    distance_p95_voxels : dict of str to float
+        95th percentile of the distances between each region's surface and the faces of its voxels
+        in the label map, both ways, in voxels; empty unless tetrahedra and a label map.
     """
 
     kind: str
@@ -77,6 +80,7 @@ class MeshReport:
     n_straight: int = 0
     n_removed: int = 0
     n_merged: int = 0
+    distance_p95_voxels: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [
@@ -86,7 +90,11 @@ class MeshReport:
         for name, volume in self.region_volume_ml.items():
             label = self.label_volume_ml.get(name)
             versus = f" (label {label:.3f} ml, {volume / label:.1%})" if label else ""
-            lines.append(f"  {name}: {volume:.3f} ml{versus}")
+            off = self.distance_p95_voxels.get(name)
+            surface = (
+                "" if off is None else f", surface {off:.2f} voxels off the faces of its voxels"
+            )
+            lines.append(f"  {name}: {volume:.3f} ml{versus}{surface}")
         if self.scaled_jacobian is not None:
             low, median = self.scaled_jacobian
             lines.append(f"  scaled Jacobian: smallest {low:.3f}, median {median:.3f}")

@@ -14,6 +14,7 @@ from bonekit.meshing.elements import (
     dihedral_angles,
     scaled_jacobian,
 )
+from bonekit.meshing.fidelity import P95_VOXELS, allowed_error, distance_p95_voxels
 from bonekit.meshing.levelset import FACES as TETRA_FACES
 from bonekit.meshing.meshreport import MeshIssue, MeshReport
 from bonekit.meshing.quadratic import least_ratio
@@ -38,7 +39,6 @@ Int = NDArray[np.int64]
 
 FLAT = 1e-3  # scaled Jacobian up to which an element is of no use
 VOLUME_TOLERANCE = 0.02  # relative volume error of the whole that is worth a remark
-REGION_TOLERANCE = 0.01  # the same of a region of tetrahedra; twice as much below 1 ml
 JACOBIAN_BINS = np.linspace(0, 1, 21)
 DIHEDRAL_BINS = np.linspace(0, 180, 37)
 HEX_FACES = np.array(
@@ -127,6 +127,7 @@ def _report_tetrahedra(mesh: TetMesh, labels: LabelMap | None) -> MeshReport:
     label = _label_volumes(labels, dict(mesh.names))
     region = _region_volumes(mesh.region, mesh.volumes_mm3, dict(mesh.names))
     volume = float(mesh.volumes_mm3.sum()) / 1000
+    off = _distances(mesh, labels, [name for name in label if name in region])
     return MeshReport(
         "tetrahedra",
         mesh.n_nodes,
@@ -138,7 +139,13 @@ def _report_tetrahedra(mesh: TetMesh, labels: LabelMap | None) -> MeshReport:
         (float(angles.min()), float(angles.max())),
         open_edges,
         crowded,
-        (*issues, *spoilt, *_volume_issues(volume, label), *_region_issues(region, label)),
+        (
+            *issues,
+            *spoilt,
+            *_volume_issues(volume, label),
+            *_region_issues(region, label),
+            *_surface_issues(off),
+        ),
         (float(np.median(aspect)), float(aspect.max())),
         _counts(quality, JACOBIAN_BINS),
         _counts(angles, DIHEDRAL_BINS),
@@ -146,7 +153,26 @@ def _report_tetrahedra(mesh: TetMesh, labels: LabelMap | None) -> MeshReport:
         mesh.n_straight,
         mesh.n_removed,
         mesh.n_merged,
+        off,
     )
+
+
+def _distances(mesh: TetMesh, labels: LabelMap | None, names: list[str]) -> dict[str, float]:
+    if labels is None:
+        return {}
+    return {name: distance_p95_voxels(mesh, labels, name) for name in names}
+
+
+def _surface_issues(off: dict[str, float]) -> list[MeshIssue]:
+    return [
+        MeshIssue(
+            "warning",
+            f"the surface of region {name!r} is {value:.2f} voxels off the faces of its voxels at "
+            f"the 95th percentile ({P95_VOXELS:g} allowed)",
+        )
+        for name, value in off.items()
+        if value > P95_VOXELS
+    ]
 
 
 def _curved(mesh: TetMesh) -> tuple[float | None, list[MeshIssue]]:
@@ -237,7 +263,7 @@ def _region_issues(region_ml: dict[str, float], label_ml: dict[str, float]) -> l
     issues = []
     for name, label in label_ml.items():
         volume = region_ml.get(name, 0.0)
-        allowed = REGION_TOLERANCE * (2 if label < 1 else 1)
+        allowed = allowed_error(1000 * label)
         if not volume:
             issues.append(MeshIssue("error", f"region {name} ({label:.3g} ml) is lost"))
         elif abs(volume / label - 1) > allowed:

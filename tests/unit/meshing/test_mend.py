@@ -6,11 +6,11 @@ import pytest
 from bonekit.errors import MeshQualityError
 from bonekit.image.volume import Grid
 from bonekit.meshing.conforming import check_parts
-from bonekit.meshing.distance import distance_field
+from bonekit.meshing.distance import DistanceField, distance_field
 from bonekit.meshing.elements import ROOM, fitness
 from bonekit.meshing.lattice import Parts, lattice, volumes
 from bonekit.meshing.levelset import interfaces, on_surfaces, split
-from bonekit.meshing.mend import mended
+from bonekit.meshing.mend import Stars, mended
 from bonekit.meshing.move import Fit, fitted, moved, projected
 from bonekit.meshing.shapes import Shape, body_shape
 
@@ -106,3 +106,27 @@ def test_elements_beyond_the_limits_are_named_with_their_place(block: Parts, bal
     edge = np.concatenate(pair)
     with pytest.raises(MeshQualityError, match="touches itself at 1 edges"):
         check_parts((block[0], edge, np.ones(2, dtype=int)), [ball], {})
+
+
+def test_batches_share_no_element_and_leave_no_node(block: Parts) -> None:
+    nodes, tetrahedra, _ = block
+    todo = np.random.default_rng(2).permutation(len(nodes))
+    batches = list(Stars(tetrahedra, len(nodes)).apart(todo))
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(len(nodes)))
+    assert todo[0] in batches[0]
+    for batch in batches:
+        assert np.isin(tetrahedra, batch).sum(axis=1).max() == 1
+
+
+def test_nodes_of_surfaces_stay_on_them_when_mended(block: Parts) -> None:
+    nodes, tetrahedra, reference = block
+    slab = DistanceField((POINTS[..., 2] - 30).astype(np.float32), Grid.of(POINTS.shape[:3], 1.0))
+    shape = Shape(0, slab, 1.0, float(nodes[:, 2].max()) - 30)  # through the upper end
+    top = np.isclose(nodes[:, 2], nodes[:, 2].max())
+    spoilt = nodes.copy()
+    corner = np.flatnonzero(top)[(nodes[top][:, :2] ** 2).sum(axis=1).argsort()[4]]
+    spoilt[corner, :2] += 2.6
+    assert fitness(spoilt, tetrahedra).min() < 1 / ROOM
+    out = mended((spoilt, tetrahedra, reference), [shape], 1.0)[0]
+    assert fitness(out, tetrahedra).min() > fitness(spoilt, tetrahedra).min() + 0.1
+    assert np.abs(out[top][:, 2] - nodes[top][:, 2]).max() < 1e-6

@@ -37,10 +37,10 @@ def test_volumes_and_quality(bone: Bone, mesh: TetMesh) -> None:
         assert found.region_volume_ml[name] == pytest.approx(volume, rel=0.01)
     assert found.scaled_jacobian is not None
     assert found.dihedral_deg is not None
-    assert found.scaled_jacobian[0] > 0.1
+    assert found.scaled_jacobian[0] > 0.15  # what mending reaches; 0.1 is the limit
     assert found.scaled_jacobian[1] > 0.5
-    assert found.dihedral_deg[0] > 10
-    assert found.dihedral_deg[1] < 165
+    assert found.dihedral_deg[0] > 15
+    assert found.dihedral_deg[1] < 157
     for region in (None, "cortex", "trabecular", "lesion"):
         away = surface_distances(mesh, bone("oblique"), region, in_voxels=True)
         assert np.percentile(away, 95) < 0.5
