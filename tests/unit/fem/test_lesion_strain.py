@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,3 +65,8 @@ def test_no_lesion_has_no_ratio_and_other_elements_are_refused() -> None:
     assert lesion_strain_fold(*solved(0.0), *solved(0.0)) is None
     with pytest.raises(InputError, match="on other elements"):
         lesion_strain_fold(*solved(8.0), problem(0.0, edge_mm=4.0), solved(0.0)[1])
+    mesh = problem(0.0).model.mesh
+    chipped = np.where(np.arange(len(mesh.region))[:, None, None] > 8, mesh.region, 0)
+    other = SimpleNamespace(model=SimpleNamespace(mesh=replace(mesh, region=chipped)))
+    with pytest.raises(InputError, match="on other elements"):
+        lesion_strain_fold(*solved(8.0), other, solved(0.0)[1])
