@@ -27,6 +27,7 @@ from bonekit.meshing.mend import mended
 from bonekit.meshing.mmg import remesh
 from bonekit.meshing.move import Fit, fitted, moved, projected
 from bonekit.meshing.shapes import Shape
+from bonekit.meshing.untangle import crossing, unpinched, untangled
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -129,16 +130,17 @@ def remeshed(rough: Cut, size: DistanceField, voxel_mm: float) -> Fit:
         If MMG gives up.
     """
     sizes = size.at(rough.parts[0]).astype(np.float64)
-    parts = remesh(rough.parts, sizes, HAUSDORFF_VOXELS * voxel_mm)
+    parts = unpinched(remesh(rough.parts, sizes, HAUSDORFF_VOXELS * voxel_mm))
     none = np.zeros((len(parts[0]), len(rough.shapes)))
     fit = fitted(Fit(parts, rough.shapes, none), 5, voxel_mm, relax=0.3)
     fit = replace(fit, parts=mended(fit.parts, fit.shapes, voxel_mm))
     fit = fitted(fit, 6, voxel_mm)
-    return replace(fit, parts=mended(fit.parts, fit.shapes, voxel_mm))
+    parts = mended(fit.parts, fit.shapes, voxel_mm)
+    return replace(fit, parts=untangled(parts, tuple(shape.value for shape in fit.shapes[1:])))
 
 
 def check_parts(parts: Parts, shapes: Sequence[Shape], names: Mapping[int, str]) -> None:
-    """Refuse elements outside the limits, boundaries that touch themselves, and lost regions.
+    """Refuse elements outside the limits, a boundary that meets itself, and lost regions.
 
     Raises
     ------
@@ -159,6 +161,13 @@ def check_parts(parts: Parts, shapes: Sequence[Shape], names: Mapping[int, str])
         raise MeshQualityError(
             f"the boundary of the mesh touches itself at {len(crowded)} edges, the first near "
             f"({where}) mm: the bone has a part thinner than the elements. {ADVICE}"
+        )
+    across = crossing(nodes, tetrahedra)
+    if len(across):
+        where = ", ".join(f"{x:.1f}" for x in nodes[across[0]].mean(axis=0))
+        raise MeshQualityError(
+            f"the boundary of the mesh crosses itself at {len(across)} triangles, the first near "
+            f"({where}) mm: the bone has a gap narrower than the elements. {ADVICE}"
         )
     for shape in shapes[1:]:
         if not (reference == shape.value).any():

@@ -9,10 +9,11 @@ from bonekit.meshing.conforming import check_parts
 from bonekit.meshing.distance import DistanceField, distance_field
 from bonekit.meshing.elements import ROOM, fitness
 from bonekit.meshing.lattice import Parts, lattice, volumes
-from bonekit.meshing.levelset import interfaces, on_surfaces, split
+from bonekit.meshing.levelset import crowded_edges, interfaces, on_surfaces, split
 from bonekit.meshing.mend import Stars, mended
 from bonekit.meshing.move import Fit, fitted, moved, projected
 from bonekit.meshing.shapes import Shape, body_shape
+from bonekit.meshing.untangle import crossing, unpinched, untangled
 
 POINTS = np.stack(np.meshgrid(*[np.arange(31.0)] * 3, indexing="ij"), axis=-1)
 BALL = np.linalg.norm(POINTS - 15, axis=-1) < 10
@@ -130,3 +131,40 @@ def test_nodes_of_surfaces_stay_on_them_when_mended(block: Parts) -> None:
     out = mended((spoilt, tetrahedra, reference), [shape], 1.0)[0]
     assert fitness(out, tetrahedra).min() > fitness(spoilt, tetrahedra).min() + 0.1
     assert np.abs(out[top][:, 2] - nodes[top][:, 2]).max() < 1e-6
+
+
+def test_a_boundary_that_crosses_itself_is_taken_apart_or_refused(
+    block: Parts, ball: Shape
+) -> None:
+    nodes, tetrahedra, _ = block
+    gap = float(np.ptp(nodes[:, 0])) + 0.3
+    both = np.concatenate([nodes, nodes + np.array([gap, 0, 0])])
+    two = np.concatenate([tetrahedra, tetrahedra + len(nodes)])
+    end = np.isclose(nodes[:, 0], nodes[:, 0].max())
+    off = np.linalg.norm(nodes - nodes[end].mean(axis=0), axis=1)
+    poked = both.copy()
+    poked[off.argmin(), 0] += 0.7
+    parts = poked, two, np.ones(len(two), dtype=int)
+    assert not len(crossing(both, two))
+    assert len(crossing(poked, two))
+    with pytest.raises(MeshQualityError, match=r"crosses itself at \d+ triangles, the first near"):
+        check_parts(parts, [ball], {})
+    out = untangled(parts, ())
+    check_parts(out, [ball], {})
+    assert np.count_nonzero((out[0] != poked).any(axis=1)) < 20
+
+
+def test_edges_at_which_the_boundary_touches_itself_are_taken_out(block: Parts) -> None:
+    nodes, tetrahedra, reference = block
+    # Take out two elements that have an inner edge and nothing else of its fan in common.
+    inner = nodes[np.linalg.norm(nodes - 5.5, axis=1).argsort()[:2]]
+    a, b = (int(np.linalg.norm(nodes - x, axis=1).argmin()) for x in inner)
+    fan = np.flatnonzero((tetrahedra == a).any(axis=1) & (tetrahedra == b).any(axis=1))
+    apart = [k for k in fan if np.isin(tetrahedra[k], tetrahedra[fan[0]]).sum() == 2]
+    kept = ~np.isin(np.arange(len(tetrahedra)), [fan[0], apart[0]])
+    pinched = nodes, tetrahedra[kept], reference[kept]
+    assert len(crowded_edges(pinched[1])) == 1
+    out = unpinched(pinched)
+    assert not len(crowded_edges(out[1]))
+    assert len(pinched[1]) - 4 <= len(out[1]) < len(pinched[1])
+    assert len(unpinched(block)[1]) == len(tetrahedra)
