@@ -1,6 +1,7 @@
 """Lesions of a segmented bone: which there are, where, of what kind, and the bone without them."""
 
 from bonekit.lesions.carve import carve
+from bonekit.lesions.compare import compare_lesions
 from bonekit.lesions.cortical import Cortical, cortical_involvement
 from bonekit.lesions.describe import Described, describe, destroyed_mm
 from bonekit.lesions.find import (
@@ -32,6 +33,7 @@ __all__ = [
     "Mirrored",
     "Pain",
     "carve",
+    "compare_lesions",
     "cortical_involvement",
     "describe",
     "destroyed_mm",

@@ -183,14 +183,14 @@ def _lesion(
 ) -> Lesion:
     lesion, ash = number[box] == n, density.array[box].astype(np.float64)
     around = _around(lesion, healthy[box], ash, density.grid.spacing_mm)
-    core = ash[_core(lesion, density.grid.spacing_mm)]
+    core = ash[core_of(lesion, density.grid.spacing_mm)]
     destroyed, sclerotic = _shares(core, around)
     index = np.argwhere(lesion).mean(axis=0) + [part.start for part in box]
     healthy_g_cm3 = float(np.median(around)) if len(around) else None
     x, y, z = density.grid.world(index).tolist()
     return Lesion(
         n,
-        _kind(destroyed, sclerotic, float(np.median(core)), healthy_g_cm3),
+        kind_of(destroyed, sclerotic, float(np.median(core)), healthy_g_cm3),
         float(np.count_nonzero(lesion) * density.grid.voxel_mm3 / 1000.0),
         (x, y, z),
         float(ash[lesion].mean()),
@@ -200,7 +200,7 @@ def _lesion(
     )
 
 
-def _core(lesion: Mask, spacing_mm: Float) -> Mask:
+def core_of(lesion: Mask, spacing_mm: Float) -> Mask:
     """Take the part deeper than `CORE_MM`; the deepest half where that is next to nothing."""
     depth = ndimage.distance_transform_edt(np.pad(lesion, 1), sampling=spacing_mm.tolist())
     depth = depth[1:-1, 1:-1, 1:-1]
@@ -225,7 +225,8 @@ def _shares(core: Float, around: Float) -> tuple[float, float]:
     return float(np.mean(core < low)), float(np.mean(core > high))
 
 
-def _kind(destroyed: float, sclerotic: float, core: float, healthy: float | None) -> LesionKind:
+def kind_of(destroyed: float, sclerotic: float, core: float, healthy: float | None) -> LesionKind:
+    """Tell the kind by the shares of the core, and by its median beside that of healthy bone."""
     if min(destroyed, sclerotic) >= MIXED_SHARE:
         return "mixed"
     if max(destroyed, sclerotic) < MIXED_SHARE:
