@@ -21,6 +21,7 @@ Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Side = Literal["left", "right"]
 
+SCAN_AXIS_DEG = 10.0  # assumed between the scan's head-foot axis and a shaft's (posture, flexion)
 SURE_SIDE = 0.5  # confidence of the landmarks from which on a side that contradicts them is wrong
 POINTS = (
     "head_centre",
@@ -219,7 +220,7 @@ def _scan_axis(points: Float, voxel_mm3: float) -> Shaft:
     low = points[:, 2] < points[:, 2].min() + 2 * SLICE_MM
     section = float(np.count_nonzero(low) * voxel_mm3 / (2 * SLICE_MM))
     up = np.array([0.0, 0.0, 1.0])
-    return Shaft(points[low].mean(axis=0), up, 0.0, 0.0, section, np.radians(10.0))
+    return Shaft(points[low].mean(axis=0), up, 0.0, 0.0, section, np.radians(SCAN_AXIS_DEG))
 
 
 def _neck(solid: Solid, head: Float, radius: float, shaft_axis: Float) -> Float:
@@ -238,12 +239,13 @@ def _landmarks(solid: Solid, femur: FemurAnatomy, neck_mm: Float) -> tuple[Landm
     error = float(np.sqrt(3.0) * solid.error_mm / 3.0) + 0.2
     neck = Landmark("neck_centre", neck_mm, error, head.confidence, "middle of its narrowest part")
     line = femur.shaft_point_mm, femur.shaft_axis, femur.flare_mm
-    wrong = np.radians(10.0 if femur.shaft_error_deg is None else femur.shaft_error_deg)
+    deg = femur.shaft_error_deg
+    wrong = float(np.radians(SCAN_AXIS_DEG if deg is None else deg))
+    greater = greater_trochanter(solid, femur.head_centre_mm, *line, wrong)
     if femur.shaft_error_deg is None:
         why = "too little shaft is in view to know its axis"
-        missing = [Landmark.missing(name, why) for name in POINTS[2:]]
-        return (head, neck, *missing)
-    greater = greater_trochanter(solid, femur.head_centre_mm, *line, wrong)
+        missing = [Landmark.missing(name, why) for name in POINTS[3:]]
+        return (head, neck, greater, *missing)
     lesser, _ = lesser_trochanter(solid, femur.medial, *line, wrong)
     ends = condyles(
         solid, femur.head_centre_mm, femur.shaft_point_mm, femur.shaft_axis, femur.section_mm2

@@ -87,6 +87,10 @@ class VertebraAnatomy:
                 return found
         raise InputError(f"a vertebra has no landmark {name!r}; known: {', '.join(POINTS)}")
 
+    def landmark_mm(self, name: str) -> Float | None:
+        """Point of a landmark in the world, (3,); None where it was not found or not sought."""
+        return next((found.point_mm for found in self.landmarks if found.name == name), None)
+
     @property
     def heights_mm(self) -> tuple[float, float, float] | None:
         """Anterior, middle and posterior height of the body, in its middle plane.

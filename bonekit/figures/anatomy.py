@@ -32,7 +32,7 @@ Anatomy = FemurAnatomy | VertebraAnatomy
 
 SURE, UNSURE, GIVEN = "#2f6f9f", "#d98324", "#7b4fa3"
 SURE_FROM = 0.5  # of confidence
-HIGHEST_PX, NAME_PX = 560.0, 142.0
+HIGHEST_PX, NAME_PX = 560.0, 158.0
 NAMED_MM = 0.05  # of the picture's height, between names that would lie on each other
 BESIDE_MM = 0.05  # of its width, from the bone to the names
 
