@@ -47,7 +47,7 @@ def head_patch(
     Raises
     ------
     InputError
-        If less than 30 % of the patch is in view.
+        If less than 30 % of the patch is in view, or on the bone: the direction misses it.
     """
     surface = surface_nodes(mesh)
     points = mesh.nodes_mm[surface]
@@ -61,11 +61,33 @@ def head_patch(
     expected = 2 * np.pi * anatomy.head_radius_mm**2 * (1 - np.cos(np.radians(cap_deg)))
     found = np.count_nonzero(chosen) * float(mesh.grid.spacing_mm[0]) ** 2
     if found < 0.3 * expected:
+        _refuse_a_miss(mesh, anatomy, field, pole, cap_deg)
         raise InputError(
             f"only {found / 100:.1f} of {expected / 100:.1f} cm2 of the femoral head that should "
             "carry the load are in view: the head is cut, or was not separated from the acetabulum"
         )
     return surface[chosen], np.asarray(cosine[chosen])
+
+
+def _refuse_a_miss(
+    mesh: VoxelMesh, anatomy: FemurAnatomy, field: Grid, pole: Float, cap_deg: float
+) -> None:
+    """Say that a load misses the head where the scan shows all of it but no surface there.
+
+    Raises
+    ------
+    InputError
+    """
+    away = np.degrees(np.arccos(np.clip(anatomy.neck_axis @ pole, -1.0, 1.0)))
+    top = anatomy.head_centre_mm + (anatomy.head_radius_mm + 2.0) * pole
+    seen = field.index(top)
+    inside = bool(((seen > 0.5) & (seen < np.array(field.shape) - 1.5)).all())
+    if inside and away < 60.0:
+        raise InputError(
+            f"the load direction misses the bone: it meets the head {away:.0f} degrees from the "
+            f"neck's axis, where the neck is and no surface within {cap_deg:g} degrees. Allowed "
+            "are directions that press the head into the socket's side: check the angles of the load"
+        )
 
 
 def distal_end(mesh: VoxelMesh, anatomy: FemurAnatomy, length_mm: float) -> Int:

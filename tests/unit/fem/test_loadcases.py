@@ -8,8 +8,9 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
 from bonekit.fem.compression import EndplateCompression
+from bonekit.fem.criteria import CRITERIA, contiguous_volume
 from bonekit.fem.loadcases import LoadCase
-from bonekit.fem.patches import surface_nodes
+from bonekit.fem.patches import head_patch, surface_nodes
 from bonekit.fem.response import response
 from bonekit.fem.solve import solve
 from bonekit.fem.stance import CONVENTIONS, SingleLegStance
@@ -275,3 +276,26 @@ def test_loads_of_another_bone_are_refused() -> None:
         EndplateCompression().axes(femur("left"))
     with pytest.raises(InputError, match="single_leg_stance is for a femur"):
         SingleLegStance().axes(vertebra_anatomy())
+
+
+# What can't be answered
+
+
+def test_a_load_direction_that_misses_the_bone_is_named() -> None:
+    """From the neck's side there is no surface of the head to press on."""
+    anatomy = femur("right")
+    mesh = femur_mesh(anatomy)
+    with pytest.raises(InputError, match="load direction misses the bone: it meets the head 0 deg"):
+        head_patch(mesh, anatomy, FIELD, anatomy.neck_axis, 25.0)
+    nodes, _ = head_patch(mesh, anatomy, FIELD, -anatomy.neck_axis, 25.0)
+    assert len(nodes) > 50
+
+
+def test_a_criterion_that_the_model_cannot_answer_is_named() -> None:
+    _, mesh, load = stance()
+    model = load.model(mesh, np.full(mesh.n_elements, 5000.0), 0.3)
+    solution = solve(model, rtol=1e-6)
+    with pytest.raises(InputError, match="criterion crawford is for the compression of a vertebra"):
+        CRITERIA["stiffness_at_strain"](model, solution, load)
+    with pytest.raises(InputError, match="no connected piece of 1e\\+06 mm3 of bone"):
+        contiguous_volume(model, solution, load, volume_mm3=1e6)
