@@ -86,7 +86,7 @@ def _refuse_a_miss(
         raise InputError(
             f"the load direction misses the bone: it meets the head {away:.0f} degrees from the "
             f"neck's axis, where the neck is and no surface within {cap_deg:g} degrees. Allowed "
-            "are directions that press the head into the socket's side: check the angles of the load"
+            "are directions onto the head's own surface: check the angles of the load"
         )
 
 

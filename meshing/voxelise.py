@@ -210,7 +210,8 @@ def _fractions(field: DistanceField, grid: Grid) -> NDArray[np.float32]:
 
 def points_for(image: Grid, edge_mm: float) -> int:
     """Count the sub-points along a brick's edge: about two for a voxel, from 3 to 6."""
-    return int(np.clip(np.ceil(2 * edge_mm / image.spacing_mm.min()), 3, 6))
+    # less a little: a ratio that is a whole number must not depend on the last digit
+    return int(np.clip(np.ceil(2 * edge_mm / image.spacing_mm.min() - 1e-6), 3, 6))
 
 
 def _regions(labels: LabelMap, values: list[int], grid: Grid, exists: Mask) -> NDArray[np.uint8]:

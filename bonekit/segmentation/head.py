@@ -52,7 +52,10 @@ def isotropic(image: Image, spacing_mm: float) -> Image:
     grid = image.grid
     extent = (np.array(grid.shape) - 1) * grid.spacing_mm
     i, j, k = (int(n) for n in np.floor(extent / spacing_mm + 1e-6) + 1)
-    fine = Grid.of((i, j, k), spacing_mm, grid.origin_mm, grid.direction)
+    # what is left of the box is shared by both ends, so that a turned image gives the same bone
+    spare = extent - (np.array([i, j, k]) - 1) * spacing_mm
+    low = grid.origin_mm + grid.direction @ spare / 2
+    fine = Grid.of((i, j, k), spacing_mm, low, grid.direction)
     return Image(image.array.astype(np.float32), grid).resample(fine, -1000.0)
 
 
