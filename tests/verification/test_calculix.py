@@ -193,7 +193,12 @@ def test_calculix_agrees_on_a_femur_with_two_hundred_materials(tmp_path: Path) -
 
 
 def check_agreement(
-    deck: Deck, ours: Solution, path: Path, rtol: float = 1e-5, largest: float = 1e-5
+    deck: Deck,
+    ours: Solution,
+    path: Path,
+    rtol: float = 1e-5,
+    largest: float = 1e-5,
+    reactions: float = 1e-5,
 ) -> None:
     """Displacements as a whole, the largest difference of one, and every reaction."""
     write_deck(deck, path)
@@ -204,7 +209,7 @@ def check_agreement(
     most = max(np.abs(total).max() for total in ours.reaction_N.values())
     assert most > 100
     for name, total in ours.reaction_N.items():
-        np.testing.assert_allclose(reaction[name.upper()], total, atol=1e-5 * most)
+        np.testing.assert_allclose(reaction[name.upper()], total, atol=reactions * most)
 
 
 def test_calculix_agrees_on_bricks_of_a_vertebra_with_caps(tmp_path: Path) -> None:
@@ -240,7 +245,8 @@ def test_calculix_agrees_on_tetrahedra_of_a_vertebra_with_caps(tmp_path: Path, k
     """Two hundred materials, the caps' faces held and moved.
 
     CalculiX integrates C3D10 at four points, exact for straight edges only: on elements of 8 mm
-    with curved edges its displacements differ by less than 2e-4 as a whole, 2e-3 at most.
+    with curved edges its displacements differ by less than 2e-4 as a whole, 2e-3 at most, and
+    its reactions by 2e-5.
     """
     _, parts, anatomy = capped()
     mesh = bent()
@@ -255,7 +261,7 @@ def test_calculix_agrees_on_tetrahedra_of_a_vertebra_with_caps(tmp_path: Path, k
     load = compression(anatomy)
     deck, bins = loaded_deck(mesh, E, 0.3, anatomy, load, anatomy.frame, parts, 14.0)
     assert 150 < len(bins.E_MPa) < 250
-    tolerance = (2e-4, 2e-3) if kind == "ten nodes, curved" else (1e-5, 1e-5)
+    tolerance = (2e-4, 2e-3, 5e-5) if kind == "ten nodes, curved" else ()
     check_agreement(deck, solved(deck, bins), tmp_path / "caps.inp", *tolerance)
 
 
