@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ Mask = NDArray[np.bool_]
 CORTEX = "cortex"
 RIM_MM = 2.0  # blur carries a lesion's density this far into healthy bone
 REACHES_MM = (6.0, 12.0, 24.0, 48.0)  # standard deviations of the weights, until there is support
+NEARLY = (0, 1, 2, 4, 8, 16, 32, 64)  # voxels that a depth may differ where none is the same
 SUPPORT = 0.02  # least share of a kernel that must be healthy bone of the same depth
 DEEP_MM = 8.0  # deeper bone is alike
 
@@ -49,7 +51,8 @@ def intact(labels: LabelMap, density: DensityImage, rim_mm: float = RIM_MM) -> I
     with weights that fall off with distance (normalised convolution, Knutsson and Westin 1993):
     cortex continues as cortex of the neighbouring thickness and density, trabecular bone as
     trabecular bone. The weights reach further where a lesion leaves no healthy bone of that depth
-    nearby. The outline of the bone stays that of the labels.
+    nearby, and to other depths where it leaves none at all, as in the middle of a vertebral body.
+    The outline of the bone stays that of the labels.
 
     Parameters
     ----------
@@ -111,8 +114,8 @@ def _from_around(fields: Float, layer: Float, healthy: Mask, filled: Mask, step:
     made = np.zeros_like(fields)
     for number in np.unique(layer[filled]):
         wanted = filled & (layer == number)
-        source = healthy & (layer == number)
-        for reach in REACHES_MM:
+        for spread, reach in product(NEARLY, REACHES_MM):
+            source = healthy & (np.abs(layer - number) <= spread)
             box = _around(wanted, 3.0 * reach, step)
             sigma = reach / step
             weight = _smooth(source[box].astype(np.float64), sigma)
@@ -126,7 +129,7 @@ def _from_around(fields: Float, layer: Float, healthy: Mask, filled: Mask, step:
                 break
         if wanted.any():
             raise InputError(
-                f"{np.count_nonzero(wanted)} voxels of lesions have no healthy bone of their depth "
+                f"{np.count_nonzero(wanted)} voxels of lesions have no healthy bone "
                 f"within {3 * REACHES_MM[-1]:.0f} mm: the bone is replaced altogether"
             )
     return made

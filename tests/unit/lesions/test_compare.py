@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bonekit.density import DensityImage, DensityKind
 from bonekit.errors import InputError
@@ -40,6 +41,17 @@ def test_what_is_healthy_there_decides_and_not_the_bone_around(femur: Femur) -> 
         assert (told.kind, told.healthy_g_cm3) == (kind, was)
         assert (told.destroyed, told.sclerotic) == shares
         assert told.volume_ml == found[0].volume_ml
+
+
+def test_the_rim_does_not_count(femur: Femur) -> None:
+    """Healthy bone at the edge of a lesion, in a mask that is drawn too large, is left out."""
+    bone, ash = femur(LesionParameters(site="neck"))
+    lesion = bone.labels.mask("lesion")
+    inner = ndimage.distance_transform_edt(lesion, sampling=ash.spacing_mm.tolist()) > 1.5
+    now = ash.with_array(np.where(inner, 0.05, 0.4))
+    healthy = ash.with_array(np.full(ash.shape, 0.4))
+    (told,) = compare_lesions(find_lesions(bone.labels, now), bone.labels, now, healthy)
+    assert told.destroyed == 1.0
 
 
 def test_noise_is_no_loss(femur: Femur) -> None:

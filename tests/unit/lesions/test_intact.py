@@ -88,3 +88,15 @@ def test_other_grids_and_other_densities_are_refused() -> None:
     everything = labels.with_array(np.where(labels.array > 0, 3, 0).astype(np.uint8))
     with pytest.raises(InputError, match="no healthy bone"):
         intact(everything, image)
+
+
+def test_depths_without_healthy_bone_are_filled_by_the_nearest_depth() -> None:
+    """A lesion takes all of the deepest bone, as in the middle of a vertebral body."""
+    ball = np.sqrt(X**2 + Y**2 + Z**2)
+    bone, cortex, lesion = ball < 18, (ball < 18) & (ball >= 16), ball < 13
+    labels = np.where(lesion, 3, np.where(cortex, 1, np.where(bone, 2, 0))).astype(np.uint8)
+    ash = np.where(lesion, 0.0, np.where(cortex, SHELL, np.where(bone, CORE, 0.0)))
+    image = DensityImage(ash, GRID, DensityKind.ASH)
+    made = intact(LabelMap(labels, GRID, dict(REGIONS)), image, rim_mm=1.0)
+    np.testing.assert_allclose(made.density.array[lesion], CORE, atol=1e-6)
+    assert set(np.unique(made.labels.array[lesion])) == {2}
