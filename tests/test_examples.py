@@ -37,6 +37,24 @@ def test_baseline_against_truth() -> None:
     assert abs(errors.strength) < 0.10
 
 
+@pytest.mark.slow
+def test_load_cases() -> None:
+    example = load("load_cases")
+    problems = example.problems()
+    assert [p.load.name for p in problems] == [
+        *("single_leg_stance", "single_leg_stance", "sideways_fall", "sideways_fall"),
+        *("walking", "stair_climbing", "shaft_torsion", "four_point_bending", "named_sets"),
+        *("endplate_compression", "forward_flexion", "combined"),
+    ]
+    solved = [example.bonekit.solve(problem, rtol=1e-6) for problem in problems]
+    assert max(solution.force_balance for solution in solved) < 1e-4
+    stance = example.bonekit.judge(problems[0], solved[0]).strength_N
+    assert stance == pytest.approx(4076, rel=0.03)  # another scipy may move single voxels
+    page = example.sheet()
+    assert page.width == 1680
+    assert page.convert("L").getextrema()[0] < 50
+
+
 @pytest.mark.skipif(shutil.which("ccx") is None, reason="CalculiX (ccx) is not installed")
 @pytest.mark.slow
 def test_deck_for_calculix(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ INK = "#1f2933"
 MUTED = "#66717f"
 FONT = "DejaVu Sans"  # comes with matplotlib, so it is there on every system
 SCALE_MM = 20.0
+LEGEND_COLUMNS = 4
 ROOM = 0.055  # of the larger extent, at each side of a bright panel
 
 Size = tuple[float, float]
@@ -186,7 +187,7 @@ def legend(figure: Figure, entries: Iterable[tuple[str, Any]], below: Axes | Non
         handles=handles,
         loc="upper left" if below else "lower left",
         bbox_to_anchor=place,
-        ncols=1 if below else max(len(handles), 1),
+        ncols=1 if below else min(max(len(handles), 1), LEGEND_COLUMNS),
         frameon=False,
         handlelength=1.0,
         handleheight=1.0,

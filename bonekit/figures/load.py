@@ -15,6 +15,7 @@ from bonekit.fem.conforming_model import ElasticSupport
 from bonekit.fem.model import Constraint, Load, Model
 from bonekit.figures.canvas import (
     FONT,
+    LEGEND_COLUMNS,
     Size,
     frame,
     legend,
@@ -82,13 +83,16 @@ def load_drawing(model: Model) -> bytes:
     """
     outer, shown = shell(model.mesh), marks(model)
     views = FRONT, side_view(model, shown)
-    figure, panels = row([panel_mm(outer, shown, view) for view in views], highest_px=560)
+    more = (len(shown) - 1) // LEGEND_COLUMNS  # rows of the legend beyond the first
+    sizes = [panel_mm(outer, shown, view) for view in views]
+    figure, panels = row(sizes, highest_px=560, foot_px=30 + 16 * more)
     for axes, view in zip(panels, views, strict=True):
         draw_load(axes, model, outer, shown, view)
         title(axes, view.name)
     scale_bar(panels[0], dark=False)
     legend(figure, [(mark.name, mark.colour) for mark in shown])
-    note(figure, "Surface of the mesh, smoothed for the eye.")
+    if len(shown) < LEGEND_COLUMNS:
+        note(figure, "Surface of the mesh, smoothed for the eye.")
     return png(figure)
 
 
