@@ -19,6 +19,7 @@ from bonekit.case.calibration import LineSettings, RodSettings
 from bonekit.density import CONVERSIONS
 from bonekit.errors import InputError
 from bonekit.fem.criteria import CRITERIA
+from bonekit.pipeline.bone import Scan
 from bonekit.pipeline.branches import (
     branch_cases,
     branch_folder,
@@ -32,7 +33,6 @@ from bonekit.pipeline.progress import Progress, silent
 from bonekit.pipeline.stages import (
     OPTIONAL,
     STAGES,
-    Scan,
     calibrate_stage,
     density_stage,
     intact_stage,

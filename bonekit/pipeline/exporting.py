@@ -41,7 +41,7 @@ from bonekit.meshing.interchange import write_mesh
 from bonekit.meshing.sampling import Mesh
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.tetra import tetra_mesh
-from bonekit.pipeline.stages import ash_of, case_of, problem_of
+from bonekit.pipeline.kept import ash_of, case_of, problem_of
 from bonekit.resolve import tissue_of
 from bonekit.runfolder import RunFolder
 from bonekit.segmentation.base import BONE_REGIONS, PARTS, Segmentation

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from functools import cached_property, partial
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bonekit.case import Case, parse_case
+from bonekit.case import Case
 from bonekit.case.loads import MuscleSettings
 from bonekit.density import (
-    Calibration,
-    Conversion,
-    DensityImage,
-    DensityKind,
-    conversion,
     density_image,
     to_ash,
 )
-from bonekit.errors import InputError
 from bonekit.fem.cement import cemented
-from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
-from bonekit.finished import Finished
-from bonekit.image import ScanInfo, read, read_labels, scan_info, write
-from bonekit.image.volume import Grid, Image
+from bonekit.fem.simulation import judge, solve_problem
+from bonekit.image import read, write
+from bonekit.image.volume import Image
 from bonekit.image.writing import replacing
-from bonekit.lesions import find_lesions
 from bonekit.meshing.bone import bone_mesh
 from bonekit.meshing.quality import check
 from bonekit.meshing.quality import report as mesh_report
 from bonekit.meshing.surface import surface, write_surface
-from bonekit.pipeline.calibrating import calibrate_scan, line_from, line_record, needs_scan
+from bonekit.pipeline.bone import Scan, around, bone_in
+from bonekit.pipeline.calibrating import calibrate_scan, line_record, needs_scan
 from bonekit.pipeline.cortex import cortex_of
+from bonekit.pipeline.kept import (
+    ash_of,
+    calibration_of,
+    entry,
+    finished_of,
+    problem_of,
+    scanner_of,
+)
 from bonekit.pipeline.peak import (
     PEAK,
     linear_criterion,
@@ -47,14 +45,10 @@ from bonekit.pipeline.peak import (
 from bonekit.pipeline.progress import Progress
 from bonekit.pipeline.without_lesions import without_lesions
 from bonekit.report import write_report
-from bonekit.resolve import loading_of, tissue_of
+from bonekit.resolve import loading_of
 from bonekit.result import Result
-from bonekit.risk import Patient
 from bonekit.runfolder import RunFolder, measured, write_json
-from bonekit.segmentation.base import Segmentation
-from bonekit.segmentation.baseline import from_labels, segment
 from bonekit.storage import (
-    load_mesh,
     load_segmentation,
     load_solution,
     save_mesh,
@@ -62,7 +56,7 @@ from bonekit.storage import (
     save_solution,
 )
 from bonekit.summary import draw, summarise, write_fields
-from bonekit.uncertainty import StrengthError, relined, strength_error
+from bonekit.uncertainty import StrengthError, strength_error
 
 # The stages in order, and what each leaves in the run folder.
 STAGES = {
@@ -78,25 +72,7 @@ STAGES = {
     "report": ("result.json", "report.html", "preview.png", "mesh.vtu"),
 }
 OPTIONAL = {"calibration.png", "cortex.png", "peak.npz", "peak.png", "intact.png", "sweep.png"}
-MARGIN_MM = 30.0  # of scan kept round the bone: what the pictures show
 VARIANT_RTOL = 1e-4  # of the solves for the error bar, which is not known to 1 % of itself
-
-
-class Scan:
-    """A scan on disk, read once and only if a stage needs it."""
-
-    def __init__(self, path: Path, series_uid: str | None) -> None:
-        self.path, self.series_uid = path, series_uid
-
-    @cached_property
-    def ct(self) -> Image:
-        """HU on canonical axes."""
-        return read(self.path, self.series_uid).canonical()
-
-    @cached_property
-    def info(self) -> ScanInfo:
-        """How it was scanned."""
-        return scan_info(self.path, self.series_uid)
 
 
 def segment_stage(
@@ -108,9 +84,9 @@ def segment_stage(
     def work() -> None:
         ct = scan.ct
         progress("segment", 0.2, "finding the bone")
-        found = _found(ct, case)
+        found = bone_in(ct, case)
         save_segmentation(folder.path, found, ct.grid)
-        write(ct.crop(*_around(found)), folder.path / "ct.nii.gz")
+        write(ct.crop(*around(found)), folder.path / "ct.nii.gz")
         spacing = [round(float(h), 4) for h in ct.spacing_mm]
         record = {**asdict(scan.info), "spacing_mm": spacing, "shape": list(ct.shape)}
         write_json(folder.path / "scan.json", record)
@@ -129,7 +105,7 @@ def calibrate_stage(
 
     def work() -> None:
         ct = scan.ct if scan is not None and needs_scan(settings) else None
-        found = calibrate_scan(ct, settings, _scanner(folder))
+        found = calibrate_scan(ct, settings, scanner_of(folder))
         _write_picture(found.picture, folder.path / "calibration.png")
         record = {
             "line": line_record(found.line),
@@ -151,7 +127,7 @@ def density_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
         ash = to_ash(seen, case.material.conversion)
         segmentation, _ = load_segmentation(folder.path)
         labels = segmentation.labels.resample(ash.grid)
-        slice_mm = _scanner(folder).slice_thickness_mm
+        slice_mm = scanner_of(folder).slice_thickness_mm
         made = cortex_of(ash, labels, case.material.cortex, slice_mm)
         write(Image(made.density.array, made.density.grid), folder.path / "density.nii.gz")
         write_json(folder.path / "density.json", made.told)
@@ -290,7 +266,7 @@ def report_stage(
 
     def work() -> None:
         with measured() as cost:
-            finished = _finished(folder, case, hashes)
+            finished = finished_of(folder, case, hashes)
             write_fields(finished, folder.path / "mesh.vtu")
             pictures, small = draw(finished)
             for name in ("calibration", "cortex", "peak", "intact", "sweep"):
@@ -307,128 +283,7 @@ def report_stage(
     return Result.model_validate_json((folder.path / "result.json").read_text(encoding="utf-8"))
 
 
-# What the stages have in common
-
-
-def entry(part: Any) -> Any:
-    """Return settings as JSON holds them."""
-    return None if part is None else part.model_dump(mode="json")
-
-
-def case_of(folder: RunFolder) -> Case:
-    """Return the case that a run folder was made with."""
-    return parse_case(_json(folder, "case.json")["case"], str(folder.path / "case.json"))
-
-
-def calibration_of(folder: RunFolder) -> Calibration:
-    """Line from HU to density that the run found."""
-    return line_from(_json(folder, "calibration.json")["line"])
-
-
-def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None = None) -> Problem:
-    """Mesh, moduli, load: a pure function of what the folder holds.
-
-    With another line (slope, intercept) the densities are those that it would have given; lesions
-    stay of the kind they are.
-    """
-    segmentation, field = load_segmentation(folder.path)
-    ash = ash_of(folder)
-    lesions = find_lesions(segmentation.labels.resample(ash.grid), ash)
-    if line is not None:
-        own, to_ash = calibration_of(folder), _to_ash(folder, case)
-        ash = replace(ash, array=relined(ash.array, own, line, to_ash))
-    return set_up(
-        load_mesh(folder.path / "model.npz"),
-        ash,
-        segmentation,
-        tissue=tissue_of(case, segmentation.bone),
-        mapping=case.material.mapping,
-        lesions=lesions,
-        nu=case.material.nu,
-        field=field,
-        loading=loading_of(case.load, segmentation.bone, case.patient.mass_kg),
-    )
-
-
-def _to_ash(folder: RunFolder, case: Case) -> Conversion:
-    return conversion(calibration_of(folder).kind, DensityKind.ASH, case.material.conversion)
-
-
-def _scanner(folder: RunFolder) -> ScanInfo:
-    known = _json(folder, "scan.json")
-    return ScanInfo(**{k: v for k, v in known.items() if k in ScanInfo.__dataclass_fields__})
-
-
 def _write_picture(picture: bytes | None, path: Path) -> None:
     if picture is not None:
         with replacing(path) as temporary:
             temporary.write_bytes(picture)
-
-
-def _json(folder: RunFolder, name: str) -> Any:
-    return json.loads((folder.path / name).read_text(encoding="utf-8"))
-
-
-def _found(ct: Image, case: Case) -> Segmentation:
-    """Segment by the built-in method, or take the label map that was given."""
-    wanted = case.segmentation
-    lesion = None if wanted.lesions is None else _mask_on(ct.grid, Path(wanted.lesions))
-    if wanted.labels is None:
-        return segment(
-            ct,
-            case.bone,
-            lesion=lesion,
-            seed_mm=wanted.seed_mm,
-            allow_metal=wanted.allow_metal,
-        )
-    if case.bone is None:
-        raise InputError("a label map was given: name the bone too (--bone)")
-    labels = read_labels(wanted.labels)
-    return from_labels(
-        ct, labels, case.bone, wanted.label, lesion=lesion, allow_metal=wanted.allow_metal
-    )
-
-
-def _mask_on(grid: Grid, path: Path) -> NDArray[np.bool_]:
-    mask = np.asarray(read_labels(path).resample(grid).array > 0)
-    if not mask.any():
-        raise InputError("the lesion mask is empty on this scan: is it of the same patient?")
-    return mask
-
-
-def _around(found: Segmentation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Index box of the bone with a margin: (low, high)."""
-    index = np.argwhere(found.bone_mask)
-    margin = np.ceil(MARGIN_MM / found.labels.spacing_mm)
-    return index.min(axis=0) - margin, index.max(axis=0) + margin + 1
-
-
-def ash_of(folder: RunFolder) -> DensityImage:
-    """Return the ash density round the bone."""
-    image = read(folder.path / "density.nii.gz")
-    return DensityImage(image.array, image.grid, DensityKind.ASH)
-
-
-def _finished(folder: RunFolder, case: Case, hashes: dict[str, str]) -> Finished:
-    segmentation, _ = load_segmentation(folder.path)
-    problem = problem_of(folder, case)
-    return Finished(
-        ct=read(folder.path / "ct.nii.gz"),
-        density=ash_of(folder),
-        segmentation=segmentation,
-        problem=problem,
-        solution=load_solution(folder.path / "solution.npz"),
-        calibration=calibration_of(folder),
-        to_ash=_to_ash(folder, case),
-        calibrating=_json(folder, "calibration.json"),
-        cortex=_json(folder, "density.json"),
-        error=_json(folder, "uncertainty.json"),
-        intact=_json(folder, "intact.json"),
-        sweep=_json(folder, "sweep.json"),
-        scan=_json(folder, "scan.json"),
-        inputs=dict(sorted(hashes.items())),
-        synthetic=case.synthetic,
-        criterion=linear_criterion(case),
-        peak=stored_peak(folder),
-        patient=Patient(**case.patient.model_dump()),
-    )

@@ -8,9 +8,9 @@ from bonekit.fem.stance import SingleLegStance, femur_only
 from bonekit.fem.sweep import SOURCE, Cone, Sweep, refuse_guided, sweep
 from bonekit.figures.directions import strength_by_direction
 from bonekit.image.writing import replacing
+from bonekit.pipeline.kept import entry, problem_of
 from bonekit.pipeline.peak import linear_criterion
 from bonekit.pipeline.progress import Progress
-from bonekit.pipeline.stages import entry, problem_of
 from bonekit.resolve import loading_of
 from bonekit.runfolder import RunFolder, write_json
 from bonekit.storage import load_segmentation

@@ -1,5 +1,6 @@
 """Finished runs for other solvers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from bonekit.fem.deck_reading import read_deck
 from bonekit.fem.decks import deck_of, export_mesh, write_deck
 from bonekit.meshing.interchange import read_mesh
 from bonekit.pipeline.exporting import bone_in, export_run, export_tetrahedra, map_onto
-from bonekit.pipeline.stages import case_of, problem_of
+from bonekit.pipeline.kept import case_of, problem_of
 from bonekit.runfolder import RunFolder
 
 
@@ -113,6 +114,41 @@ def test_tetrahedra_with_a_cup_carry_the_load_of_the_run(finished: Path, tmp_pat
     head = bone_in(finished).segmentation.anatomy.head_centre_mm  # type: ignore[union-attr]
     away = (top - head) / np.linalg.norm(top - head)
     assert away @ -case.load.direction > 0.99
+
+
+@pytest.mark.slow
+def test_tetrahedra_carry_the_load_that_is_named(
+    finished: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    """A fall of a run in stance: the pad rests, the head moves along the first axis."""
+    out = tmp_path / "fall.inp"
+    code, _, error = command(
+        "export", finished, out, "--tetra", "--edge", "7", "--pad",
+        "--load", "sideways_fall", "--distal", "sliding",
+    )  # fmt: skip
+    assert (code, error) == (0, "")
+    back = read_deck(out)
+    assert {"FEMORAL_HEAD", "GREATER_TROCHANTER", "DISTAL_SHAFT"} <= set(back.node_sets)
+    rows = out.read_text().split("*BOUNDARY\n")[1].split("*")[0].split()
+    held = {row.partition(",")[0]: row.split(",")[1:] for row in rows}
+    assert abs(float(held["FEMORAL_HEAD"][2])) == 1.0
+    assert held["FEMORAL_HEAD"][:2] == ["1", "1"]
+    assert "load case sideways_fall" in out.read_text()
+
+
+def test_a_load_that_a_deck_cannot_hold_is_named(
+    finished: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    for words, said in (
+        (("--load", "falling"), "falling"),
+        (("--load", "endplate_compression"), "endplate_compression is for a vertebra"),
+        (("--distal", "sliding"), "--distal goes with --load NAME"),
+        (("--no-load", "--load", "sideways_fall"), "--no-load without"),
+    ):
+        code, _, error = command("export", finished, tmp_path / "x.inp", "--tetra", *words)
+        assert code == 2
+        assert said in error
+        assert not (tmp_path / "x.inp").exists()
 
 
 def test_an_unfinished_run_is_refused(folder: Path, tmp_path: Path) -> None:
