@@ -82,3 +82,15 @@ def test_virtual_lesions() -> None:
 def test_examples_stay_short() -> None:
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text().splitlines()) <= 75, path.name
+
+
+@pytest.mark.slow
+def test_vertebra_finite_strain() -> None:
+    """Finite strains do not see a turn by 30 degrees; the body's section grows as it shortens."""
+    example = load("vertebra_finite_strain")
+    problem = example.vertebra()
+    small, large = example.peaks(problem)
+    assert small.strength.strength_N == pytest.approx(15881, rel=0.02)
+    assert large.strength.strength_N / small.strength.strength_N == pytest.approx(1.027, abs=0.003)
+    assert example.seen_of_a_turn(problem, large, 30.0, finite=True) < 1e-10
+    assert example.seen_of_a_turn(problem, large, 30.0, finite=False) > 1
