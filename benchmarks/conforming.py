@@ -32,10 +32,9 @@ import matplotlib as mpl
 import numpy as np
 
 from bonekit.fem.conforming import solve_conforming
-from bonekit.fem.conforming_model import ConformingModel
 from bonekit.fem.decks import write_calculix
 from bonekit.fem.interpreters import choose
-from bonekit.fem.model import Constraint, Model
+from bonekit.fem.model import Constraint, Mesh, Model
 from bonekit.fem.solve import solve
 from bonekit.image.volume import Grid
 from bonekit.meshing.quadratic import quadratic
@@ -53,7 +52,7 @@ BRICKS = {1: (22, 38, 54), 2: (11, 19, 27)}  # along an edge: 0.1, 0.5 and 1.5 m
 ITERATIVE, DIRECT = "ITERATIVE CHOLESKY", "SPOOLES"
 
 
-def box(n: int, degree: int) -> ConformingModel:
+def box(n: int, degree: int) -> Model[Mesh]:
     """n x n x 3 n bricks of edge 1 / n in six tetrahedra each, of four nodes or ten."""
     size = np.array([n, n, 3 * n])
     ijk = np.stack(np.meshgrid(*[np.arange(k + 1) for k in size], indexing="ij"), -1).reshape(-1, 3)
@@ -76,7 +75,7 @@ def box(n: int, degree: int) -> ConformingModel:
         Constraint("bottom", np.flatnonzero(nodes[:, 2] == 0)),
         Constraint("top", np.flatnonzero(nodes[:, 2] == 3), (0, 1, 2), np.array([0, 0, -0.03])),
     )
-    return ConformingModel(mesh, moduli(mesh.centres_mm, rng), NU, held)
+    return Model(mesh, moduli(mesh.centres_mm, rng), NU, held)
 
 
 def moduli(centre: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -88,7 +87,7 @@ def moduli(centre: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return classes
 
 
-def engine(model: ConformingModel, processes: int, rtol: float = 1e-8) -> Row:
+def engine(model: Model[Mesh], processes: int, rtol: float = 1e-8) -> Row:
     """Wall time, memory and reaction of the conforming engine."""
     start, before = time.perf_counter(), cpu_seconds()
     s = solve_conforming(model, rtol, processes=processes, method="cg")
@@ -104,7 +103,7 @@ def engine(model: ConformingModel, processes: int, rtol: float = 1e-8) -> Row:
     }
 
 
-def calculix(model: ConformingModel, solver: str, threads: int, limit_s: float) -> Row:
+def calculix(model: Model[Mesh], solver: str, threads: int, limit_s: float) -> Row:
     """The same of CalculiX."""
     mesh = model.mesh
     with tempfile.TemporaryDirectory() as name:
@@ -133,7 +132,7 @@ def calculix(model: ConformingModel, solver: str, threads: int, limit_s: float) 
         }
 
 
-def out_of_balance(model: ConformingModel, u: np.ndarray) -> float:
+def out_of_balance(model: Model[Mesh], u: np.ndarray) -> float:
     """Norm of the forces on free nodes, over that of what the held ones alone would cause."""
     held = np.zeros(u.shape, dtype=bool)
     pushed = np.zeros(u.shape)
@@ -144,7 +143,7 @@ def out_of_balance(model: ConformingModel, u: np.ndarray) -> float:
     return float(left / first)
 
 
-def internal(model: ConformingModel, u: np.ndarray) -> np.ndarray:
+def internal(model: Model[Mesh], u: np.ndarray) -> np.ndarray:
     """Nodal forces of the stresses, (n, 3), by nothing of the engine's."""
     mesh, out = model.mesh, np.zeros(u.shape)
     lam, mu = NU / ((1 + NU) * (1 - 2 * NU)), 1 / (2 * (1 + NU))

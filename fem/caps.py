@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError
+from bonekit.fem.model import Mesh, Model
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
@@ -69,7 +70,7 @@ class RigidCap:
         rows = (self.displacement_mm, self.rotation_rad)
         return np.array([[np.nan if x is None else x for x in row] for row in rows])
 
-    def arms_mm(self, mesh: VoxelMesh) -> Float:
+    def arms_mm(self, mesh: Mesh) -> Float:
         """From the pivot to the nodes in mesh axes, (n, 3).
 
         Raises
@@ -84,7 +85,8 @@ class RigidCap:
                 f"the {len(x)} nodes of cap {self.name!r} lie in one line, about which it could "
                 "turn: a cap needs three nodes that span a plane"
             )
-        return np.asarray((x - self.pivot_mm) @ mesh.grid.direction)
+        axes = mesh.grid.direction if isinstance(mesh, VoxelMesh) else np.eye(3)
+        return np.asarray((x - self.pivot_mm) @ axes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,32 @@ class CapMotion:
     rotation_rad: Float
     reaction_N: Float
     moment_Nmm: Float
+
+
+def check_caps(model: Model[Mesh], owner: Int) -> None:
+    """Refuse caps that share nodes with constraints, supports or each other.
+
+    Parameters
+    ----------
+    model : Model
+    owner : ndarray of int, (n_nodes, 3)
+        Number of the constraint that holds a component, or -1.
+
+    Raises
+    ------
+    InputError
+    """
+    taken = np.where((owner >= 0).any(axis=1), "a constraint", "").astype(object)
+    for support in model.supports:
+        taken[support.nodes] = repr(support.name)
+    for cap in model.caps:
+        clash = taken[cap.nodes] != ""
+        if clash.any():
+            raise InputError(
+                f"{clash.sum()} nodes of cap {cap.name!r} are also held by "
+                f"{taken[cap.nodes][clash][0]}: a node follows the cap or another support, not both"
+            )
+        taken[cap.nodes] = repr(cap.name)
 
 
 def outer_faces(mesh: VoxelMesh, direction: tuple[int, int, int]) -> Int:

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from bonekit.errors import InputError
 from bonekit.fem.child import Progress, run_child
-from bonekit.fem.conforming_model import ConformingModel
 from bonekit.fem.conforming_problem import NodalProblem, check_memory, settings, work_folder
 from bonekit.fem.exchange import RawResult, clear, read_result, write_model
 from bonekit.fem.interpreters import Interpreter, choose
-from bonekit.fem.model import Model, Solution
+from bonekit.fem.model import Mesh, Model, Solution
 from bonekit.fem.recovery import element_fields
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ class ConformingSolution(Solution):
 
 
 def solve_conforming(
-    model: Model | ConformingModel,
+    model: Model[Mesh],
     rtol: float = 1e-8,
     *,
     interpreter: Interpreter | str | Path | None = None,
@@ -79,7 +78,7 @@ def solve_conforming(
 
     Parameters
     ----------
-    model : Model or ConformingModel
+    model : Model
         Vectors and tensors of a voxel mesh are in mesh axes, as the voxel engine's are.
     rtol : float
         Bound on the norm of the out-of-balance forces over that of the forces and what the
@@ -135,7 +134,7 @@ def solve_conforming(
 
 
 def _solution(
-    model: Model | ConformingModel,
+    model: Model[Mesh],
     problem: NodalProblem,
     raw: RawResult,
     interpreter: Interpreter,
@@ -145,23 +144,24 @@ def _solution(
     fields = element_fields(
         problem.nodes_mm, problem.elements, u, problem.E_MPa, problem.nu, raw.points, raw.weights
     )
-    reaction, sums, balance = problem.reactions(model, u, raw.internal_N)
+    balance = problem.balance(model, u, raw.internal_N, raw.cap_motion)
     energy = fields.energy + 0.5 * float((springs * u * u).sum())
-    work = 0.5 * float((u * (reaction + problem.force_N)).sum())
+    work = balance.half_work_Nmm
     return ConformingSolution(
         displacement_mm=u,
         strain=fields.strain,
         sed_MPa=fields.sed_MPa,
-        reaction_N=sums,
+        reaction_N=balance.reaction_N,
         energy_Nmm=energy,
         residual=raw.residual,
-        force_balance=balance,
+        force_balance=balance.force_balance,
         energy_balance=abs(energy - work) / abs(work) if work else 0.0,
         iterations=raw.iterations,
         stress_MPa=fields.stress_MPa,
         mean_strain=fields.mean_strain,
         mean_sed_MPa=fields.mean_sed_MPa,
         history=raw.history,
+        caps=balance.caps,
         seconds=raw.seconds,
         peak_MB=raw.peak_MB,
         interpreter=interpreter,

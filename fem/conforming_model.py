@@ -1,15 +1,18 @@
-"""Models on any mesh of tetrahedra or hexahedra, with elastic supports and pressure."""
+"""Parts of a model: elastic supports, pressure on faces, and a mesh of hexahedra."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import roots_legendre
 
 from bonekit.errors import InputError
-from bonekit.fem.model import Constraint, Load, Mesh, NodeSet, check_moduli, check_sets
+from bonekit.fem.model import Load, Mesh, Model
+
+ConformingModel: TypeAlias = Model[Mesh]  # a model on any mesh, by its former name
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -72,61 +75,6 @@ class HexMesh:
     def n_elements(self) -> int:
         """Number of elements."""
         return len(self.elements)
-
-
-@dataclass(frozen=True, eq=False)
-class ConformingModel:
-    """A linear elastic model on a mesh of tetrahedra (4 or 10 nodes) or hexahedra (8).
-
-    Parameters
-    ----------
-    mesh : TetMesh, VoxelMesh or HexMesh
-    E_MPa : ndarray of float, (n_elements,)
-        Young's modulus, positive.
-    nu : float or ndarray of float, (n_elements,)
-        Poisson's ratio, -1 < nu < 0.5.
-    constraints : tuple of Constraint
-    loads : tuple of Load
-        See `pressure_load` for pressures.
-    supports : tuple of ElasticSupport
-
-    Raises
-    ------
-    InputError
-        If the moduli or Poisson's ratios do not fit the mesh or are out of range, if a set is
-        empty, names a missing node or shares its name, or if nothing is held.
-    """
-
-    mesh: Mesh
-    E_MPa: Float
-    nu: Float | float
-    constraints: tuple[Constraint, ...]
-    loads: tuple[Load, ...] = ()
-    supports: tuple[ElasticSupport, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.mesh.elements.ndim != 2 or self.mesh.elements.shape[1] not in (4, 8, 10):
-            raise InputError(
-                f"elements of shape {self.mesh.elements.shape}; the conforming engine takes those "
-                "of 4, 8 or 10 nodes"
-            )
-        check_moduli(self.mesh, self.E_MPa)
-        nu = np.asarray(self.nu)
-        if nu.shape not in ((), (self.mesh.n_elements,)):
-            raise InputError(
-                f"{nu.shape} Poisson's ratios for a mesh of {self.mesh.n_elements} elements"
-            )
-        if not ((nu > -1.0) & (nu < 0.5)).all():
-            raise InputError(
-                f"Poisson's ratios must lie between -1 and 0.5, got {nu.min():g} to {nu.max():g}"
-            )
-        held: tuple[NodeSet, ...] = (*self.constraints, *self.supports)
-        if not held:
-            raise InputError("the model has no constraint and no support: it would drift freely")
-        check_sets(self.mesh, (*held, *self.loads))
-        names = [part.name for part in held]
-        if len(set(names)) < len(names):
-            raise InputError(f"constraints and supports need different names, got {names}")
 
 
 # Reference coordinates of the nodes of a face, by their number, in VTK order.

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError
+from bonekit.fem.caps import CapMotion
 from bonekit.fem.child import DivergenceError, Progress, run_child
-from bonekit.fem.conforming_model import ConformingModel
 from bonekit.fem.conforming_problem import (
     Arrays,
     NodalProblem,
@@ -24,7 +24,7 @@ from bonekit.fem.conforming_problem import (
 from bonekit.fem.constitutive import MaterialLaw
 from bonekit.fem.exchange import LAWS, clear, read_arrays, write_model
 from bonekit.fem.interpreters import Interpreter, choose
-from bonekit.fem.model import Model
+from bonekit.fem.model import Mesh, Model
 
 Float = NDArray[np.float64]
 
@@ -43,7 +43,9 @@ class NonlinearSolution:
     history : ndarray of float, (n_elements, q, 2)
         Of the law: accumulated plastic strain first.
     reaction_N : dict of str to ndarray, (3,)
-        Of each constraint and elastic support.
+        Of each constraint, elastic support and cap.
+    caps : dict of str to CapMotion
+        Motion, reaction and moment of each rigid cap.
     residual, force_balance : float
         As for `bonekit.fem.model.Solution`.
     factors : ndarray of float, (m,)
@@ -63,6 +65,7 @@ class NonlinearSolution:
     stress_MPa: Float
     history: Float
     reaction_N: dict[str, Float]
+    caps: dict[str, CapMotion]
     residual: float
     force_balance: float
     factors: Float
@@ -92,7 +95,7 @@ class NoEquilibriumError(DivergenceError):
 
 
 def solve_conforming_nonlinear(
-    model: Model | ConformingModel,
+    model: Model[Mesh],
     law: MaterialLaw,
     factors: Sequence[float] = (1.0,),
     rtol: float = 1e-8,
@@ -116,7 +119,7 @@ def solve_conforming_nonlinear(
 
     Parameters
     ----------
-    model : Model or ConformingModel
+    model : Model
         Its moduli and Poisson's ratio must be the law's.
     law : MaterialLaw
         Of `bonekit.fem.plastic_laws` (`bonekit.fem.keyak_law` makes one), `strain_yield_law`,
@@ -174,7 +177,7 @@ def _checked(factors: Sequence[float]) -> dict[str, Float]:
     return {"factors": f}
 
 
-def _law_arrays(law: MaterialLaw, model: Model | ConformingModel) -> Arrays:
+def _law_arrays(law: MaterialLaw, model: Model[Mesh]) -> Arrays:
     """Say where a law's class is, and its parameters, with a row of arrays for each element."""
     place, name = type(law).__module__.removeprefix("bonekit.fem."), type(law).__name__
     if place not in LAWS:
@@ -197,19 +200,21 @@ def _law_arrays(law: MaterialLaw, model: Model | ConformingModel) -> Arrays:
 
 
 def _solution(
-    model: Model | ConformingModel, problem: NodalProblem, found: Mapping[str, Any]
+    model: Model[Mesh], problem: NodalProblem, found: Mapping[str, Any]
 ) -> NonlinearSolution:
     u = found["displacement_mm"]
-    _, sums, balance = problem.reactions(model, u, found["internal_N"], float(found["factors"][-1]))
+    internal, share = found["internal_N"], float(found["factors"][-1])
+    balance = problem.balance(model, u, internal, found["cap_motion"].reshape(-1, 2, 3), share)
     return NonlinearSolution(
         displacement_mm=u,
         strain=found["point_strain"],
         plastic_strain=found["point_plastic"],
         stress_MPa=found["point_stress_MPa"],
         history=found["point_history"],
-        reaction_N=sums,
+        reaction_N=balance.reaction_N,
         residual=float(found["residual"]),
-        force_balance=balance,
+        caps=balance.caps,
+        force_balance=balance.force_balance,
         factors=found["factors"],
         residuals=found["history"],
         newton=found["newton"],

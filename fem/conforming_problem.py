@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bonekit.errors import InputError
 from bonekit.fem.boundary import force_balance, nodal_values, reactions
-from bonekit.fem.conforming_model import ConformingModel, ElasticSupport
+from bonekit.fem.caps import CapMotion, check_caps
 from bonekit.fem.model import Mesh, Model
-from bonekit.fem.rigid import check_held
+from bonekit.fem.rigid import HeldCap, check_held
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
@@ -42,20 +42,16 @@ class NodalProblem:
     fixed_mm: Float
     force_N: Float
     spring_N_mm: Float
+    caps: _CapArrays
 
     @staticmethod
-    def of(model: Model | ConformingModel) -> NodalProblem:
+    def of(model: Model[Mesh]) -> NodalProblem:
         """Lay a model out and check that it can be solved."""
         mesh = model.mesh
-        if getattr(model, "caps", ()):
-            raise InputError(
-                "the conforming engine has no rigid caps yet: prescribe the displacements of the "
-                "cap's nodes, or use the voxel engine"
-            )
         nodes = mesh_axes_mm(mesh)
         owner, values, force = nodal_values(mesh.n_nodes, model.constraints, model.loads)
         spring = np.zeros((mesh.n_nodes, 3))
-        for support in supports_of(model):
+        for support in model.supports:
             np.add.at(spring, support.nodes, np.asarray(support.stiffness_N_mm, dtype=np.float64))
         for name, array in (("displacement", values), ("force", force), ("node", nodes)):
             if not np.isfinite(array).all():
@@ -65,10 +61,13 @@ class NodalProblem:
         stray = force.any(axis=1) & ~used
         if stray.any():
             raise InputError(f"forces act on {stray.sum()} nodes that no element touches")
-        check_held(nodes, mesh.elements, ((owner >= 0) | (spring > 0)) & used[:, None])
+        check_caps(model, owner)
+        caps = _CapArrays.of(model, nodes)
+        held = ((owner >= 0) | (spring > 0)) & used[:, None]
+        check_held(nodes, mesh.elements, held, caps.held(model))
         nu = np.broadcast_to(np.asarray(model.nu, dtype=np.float64), mesh.n_elements)
         E = np.asarray(model.E_MPa, dtype=np.float64)
-        return NodalProblem(nodes, mesh.elements, E, nu, owner, values, force, spring)
+        return NodalProblem(nodes, mesh.elements, E, nu, owner, values, force, spring, caps)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Arrays of ``model.npz``."""
@@ -81,27 +80,106 @@ class NodalProblem:
             "fixed_mm": self.fixed_mm,
             "force_N": self.force_N,
             "spring_N_mm": self.spring_N_mm,
+            **self.caps.arrays(),
         }
 
-    def reactions(
-        self, model: Model | ConformingModel, u: Float, internal_N: Float, share: float = 1.0
-    ) -> tuple[Float, dict[str, Float], float]:
-        """Reaction of each node, (n, 3), the sum of each constraint and support, their balance.
+    def balance(
+        self, model: Model[Mesh], u: Float, internal_N: Float, motion: Float, share: float = 1.0
+    ) -> Balance:
+        """Find what supports and caps do, and whether it balances the loads.
 
         Parameters
         ----------
         u, internal_N : ndarray of float, (n_nodes, 3)
             Displacements, and forces of stresses and springs.
+        motion : ndarray of float, (n_caps, 2, 3)
+            Translations and rotations of caps.
         share : float
-            Of the forces.
+            Of the loads.
         """
         force, pull = share * self.force_N, self.spring_N_mm * u  # of the body on its springs
-        reaction = np.where(self.owner >= 0, internal_N - force, 0.0)
+        left, caps = internal_N - force, self.caps
+        reaction = np.where(self.owner >= 0, left, 0.0)
+        of_caps = np.where(caps.fixed, caps.resultant(left, self.nodes_mm) - share * caps.load, 0.0)
+        moved = {cap.name: CapMotion(*motion[c], *of_caps[c]) for c, cap in enumerate(model.caps)}
         sums = reactions(reaction, self.owner, model.constraints)
-        for support in supports_of(model):
+        for support in model.supports:
             stiffness = np.broadcast_to(support.stiffness_N_mm, (len(support.nodes), 3))
             sums[support.name] = -(stiffness * u[support.nodes]).sum(axis=0)
-        return reaction, sums, force_balance(reaction - pull, force, sums)
+        sums |= {name: cap.reaction_N for name, cap in moved.items()}
+        total = np.vstack([reaction - pull, of_caps[:, 0]])
+        loads = np.vstack([force, share * caps.load[:, 0]])
+        work = 0.5 * float((u * (reaction + force)).sum())
+        work += 0.5 * float((motion * (of_caps + share * caps.load)).sum())
+        return Balance(sums, moved, force_balance(total, loads, sums), work)
+
+
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """Reactions of constraints, supports and caps, (3,) each; how caps moved.
+
+    Parameters
+    ----------
+    reaction_N : dict of str to ndarray, (3,)
+    caps : dict of str to CapMotion
+    force_balance : float
+        See `bonekit.fem.boundary.force_balance`.
+    half_work_Nmm : float
+        Half of loads and reactions times displacements: the work if all is linear.
+    """
+
+    reaction_N: dict[str, Float]
+    caps: dict[str, CapMotion]
+    force_balance: float
+    half_work_Nmm: float
+
+
+@dataclass(frozen=True, eq=False)
+class _CapArrays:
+    """Caps as arrays, in mesh axes: rows of translation and rotation, (n, 2, 3)."""
+
+    of_node: Int  # (n_nodes,), -1: none
+    pivot_mm: Float
+    fixed: NDArray[np.bool_]
+    given: Float
+    load: Float
+
+    @staticmethod
+    def of(model: Model[Mesh], nodes_mm: Float) -> _CapArrays:
+        of_node = np.full(len(nodes_mm), -1, dtype=np.int64)
+        n = len(model.caps)
+        pivot, given, load = np.zeros((n, 3)), np.zeros((n, 2, 3)), np.zeros((n, 2, 3))
+        for c, cap in enumerate(model.caps):
+            of_node[cap.nodes] = c
+            pivot[c] = nodes_mm[cap.nodes[0]] - cap.arms_mm(model.mesh)[0]
+            given[c], load[c] = cap.given, (cap.force_N, cap.moment_Nmm)
+        fixed = np.isfinite(given)
+        return _CapArrays(of_node, pivot, fixed, np.where(fixed, given, 0.0), load)
+
+    def arrays(self) -> Arrays:
+        """Arrays of ``model.npz``."""
+        return {
+            "cap": self.of_node,
+            "cap_pivot_mm": self.pivot_mm,
+            "cap_fixed": self.fixed,
+            "cap_given": self.given,
+            "cap_load": self.load,
+        }
+
+    def held(self, model: Model[Mesh]) -> list[HeldCap]:
+        """List what the caps hold."""
+        return [
+            HeldCap(cap.nodes, self.pivot_mm[c], self.fixed[c]) for c, cap in enumerate(model.caps)
+        ]
+
+    def resultant(self, force_N: Float, nodes_mm: Float) -> Float:
+        """Force and moment about the pivot of the nodes of each cap, (n, 2, 3)."""
+        out = np.zeros_like(self.load)
+        for c, pivot in enumerate(self.pivot_mm):
+            own = self.of_node == c
+            out[c, 0] = force_N[own].sum(axis=0)
+            out[c, 1] = np.cross(nodes_mm[own] - pivot, force_N[own]).sum(axis=0)
+        return out
 
 
 def settings(
@@ -155,11 +233,6 @@ def check_memory(problem: NodalProblem, processes: int) -> None:
             f"{needed / 2**30:.1f} GiB, of which {available / 2**30:.1f} are available. Use larger "
             "elements, those of four nodes, or a machine with more memory"
         )
-
-
-def supports_of(model: Model | ConformingModel) -> tuple[ElasticSupport, ...]:
-    """Elastic supports of a model."""
-    return tuple(getattr(model, "supports", ()))
 
 
 @contextmanager

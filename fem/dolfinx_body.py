@@ -80,10 +80,3 @@ def quadrature_rule(body: Body) -> dict[str, Any]:
     kind = getattr(basix.CellType, body.mesh.topology.cell_name())
     points, weights = basix.make_quadrature(kind, body.quadrature)
     return {"points": points, "weights": weights}
-
-
-def about_centre(space: Any) -> Any:
-    """Coordinates of the nodes of this process about a centre common to all."""
-    owned, comm = space.dofmap.index_map.size_local, space.mesh.comm
-    x = space.tabulate_dof_coordinates()[:owned]
-    return x - comm.allreduce(x.sum(axis=0)) / comm.allreduce(owned)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bonekit.fem.dolfinx_body import Body
+from bonekit.fem.dolfinx_caps import Caps
 from bonekit.fem.dolfinx_compat import assembled, petsc
 from bonekit.fem.dolfinx_linear import petsc_solver, scipy_solver
 from bonekit.fem.dolfinx_log import Failure, Log
@@ -19,8 +20,10 @@ CORRECTIONS = 4  # solves at most, each of what the one before has left
 class Supported:
     """Displacements of a body, what holds it and what loads it.
 
-    Those that derive from it give `stiffness` and `forces`, forms of the tangent and of the nodal
-    forces of the stresses, and say whether the tangent is "definite", "symmetric" or "general".
+    Vectors over nodes, (3 n,), hold the nodes of this process; vectors over unknowns those of
+    `Caps` as well. Those that derive from it give `stiffness` and `forces`, forms of the tangent
+    and of the nodal forces of the stresses, and say whether the tangent is "definite", "symmetric"
+    or "general".
     """
 
     tangent = "definite"
@@ -33,10 +36,18 @@ class Supported:
         self.body, node = body, body.node
         self.u = fem.Function(body.V)
         self.held = model["fixed"][node]
-        self.given = np.where(self.held, model["fixed_mm"][node], 0.0).ravel()
+        self.caps = Caps(body, model)
+        given = np.where(self.held, model["fixed_mm"][node], 0.0)
+        nodes, moved = self.caps.displaced(self.caps.given, ghosts=True)
+        given[nodes] = moved
+        self.given = given.ravel()
         self.spring = model["spring_N_mm"][node[: body.owned]].ravel()
+        self.free_spring = np.where(self.held[: body.owned].ravel(), 0.0, self.spring)
         self.applied = model["force_N"][node[: body.owned]].ravel()
-        self.free = ~self.held[: body.owned].ravel()
+        self.cap_load = self.caps.load
+        free = ~self.held[: body.owned]
+        free[self.caps.nodes] = False
+        self.free = self.caps.extended(free.ravel(), ~self.caps.fixed)
         self.supports = [
             fem.dirichletbc(
                 np.array(0.0),
@@ -47,9 +58,17 @@ class Supported:
         ]
 
     def add(self, increment: Any) -> None:
-        """Add to the displacements of the nodes of this process."""
-        self.u.x.array[: increment.size] += increment
+        """Add to the unknowns."""
+        u, motion = self.caps.expand(increment)
+        self.u.x.array[: u.size] += u
         self.u.x.scatter_forward()
+        self.caps.motion = self.caps.motion + motion
+
+    def left(self, internal: Any) -> Any:
+        """Sum up the forces on the unknowns that the internal nodal forces leave unbalanced."""
+        force = self.caps.reduce(self.applied - internal)
+        force[force.size - self.caps.here :] += self.cap_load.ravel()[: self.caps.here]
+        return np.where(self.free, force, 0.0)
 
     def internal(self) -> Any:
         """Nodal forces of the stresses and springs, of the nodes of this process, (3 n,)."""
@@ -88,12 +107,13 @@ class Elastic(Supported):
 
         self.stiffness, self.forces = fem.form(work(u)), fem.form(work(self.u))
         self.u.x.array[:] = self.given
+        self.caps.motion = self.caps.given.copy()
 
 
 def solve_linear(problem: Elastic, model: dict[str, Any], log: Log) -> dict[str, Any]:
     """Find the displacements at which forces balance; each correction solves what is left."""
     rtol = float(model["rtol"])
-    left = np.where(problem.free, problem.applied - problem.internal(), 0.0)
+    left = problem.left(problem.internal())
     size, residual, iterations = problem.norm(left), 1.0, 0
     history, best = [1.0], np.inf
     if size == 0.0:
@@ -104,7 +124,7 @@ def solve_linear(problem: Elastic, model: dict[str, Any], log: Log) -> dict[str,
             x, course = solve(left, max(0.9 * rtol / residual, 1e-14))
         problem.add(x)
         iterations += max(len(course) - 1, 1)
-        left = np.where(problem.free, problem.applied - problem.internal(), 0.0)
+        left = problem.left(problem.internal())
         history += [r * residual for r in course[1:]]
         residual = problem.norm(left) / size
         if not np.isfinite(residual):
@@ -125,8 +145,11 @@ def gathered(problem: Supported, model: dict[str, Any]) -> dict[str, Any] | None
     parts = body.comm.gather(mine)
     if parts is None:
         return None
-    out = {name: np.zeros_like(model["nodes"]) for name in ("displacement_mm", "internal_N")}
+    out: dict[str, Any] = {
+        name: np.zeros_like(model["nodes"]) for name in ("displacement_mm", "internal_N")
+    }
     for node, u, force in parts:
         out["displacement_mm"][node] = u.reshape(-1, 3)
         out["internal_N"][node] = force.reshape(-1, 3)
+    out["cap_motion"] = problem.caps.motion / problem.caps.scale
     return out

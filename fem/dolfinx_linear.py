@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bonekit.fem.dolfinx_body import Body, about_centre
 from bonekit.fem.dolfinx_compat import function_space, petsc, rows
 from bonekit.fem.dolfinx_log import Failure, Log
 
@@ -71,17 +70,19 @@ def petsc_solver(problem: Supported, model: dict[str, Any], log: Log) -> Solve:
     with log.stage("assembly"):
         A = fem_petsc.assemble_matrix(problem.stiffness, bcs=problem.supports)
         A.assemble()
-        if problem.body.comm.allreduce(bool(problem.spring.any())):
+        if body.comm.allreduce(bool(problem.spring.any())):
             diagonal = A.getDiagonal()
-            diagonal.array[:] += np.where(problem.free, problem.spring, 0.0)
+            diagonal.array[:] += problem.free_spring
             A.setDiagonal(diagonal)
+        if problem.caps.n:
+            A = with_caps(A, problem.caps)
     method = chosen(model, A.getSize()[0])
     with log.stage("set-up"):
         if problem.tangent == "definite":
             A.setOption(petsc().Mat.Option.SPD, True)
         elif problem.tangent == "symmetric":
             A.setOption(petsc().Mat.Option.SYMMETRIC, True)
-        A.setNearNullSpace(rigid_motions(body.V))
+        A.setNearNullSpace(rigid_motions(body.V, problem.caps))
         ksp = petsc().KSP().create(body.comm)
         ksp.setOptionsPrefix("bonekit_")
         two_levels = method == "cg" and model["cells"].shape[1] == 10
@@ -137,25 +138,46 @@ def reason_name(reason: int) -> str:
 
 def add_linear_level(pc: Any, A: Any, problem: Supported) -> None:
     """Put elements of four nodes below those of ten, by Galerkin's product."""
-    P, coarse = interpolation(problem.body, problem.held)
-    below = A.ptap(P)
-    diagonal = below.getDiagonal()
-    diagonal.array[diagonal.array == 0] = 1.0  # held
-    below.setDiagonal(diagonal)
-    below.setBlockSize(3)
-    below.setOption(petsc().Mat.Option.SPD, True)
-    below.setNearNullSpace(rigid_motions(coarse))
+    P, coarse = interpolation(problem)
+    below = projected(A, P)
+    if problem.tangent == "definite":
+        below.setOption(petsc().Mat.Option.SPD, True)
+    below.setNearNullSpace(rigid_motions(coarse, problem.caps))
     pc.setType("mg")
     pc.setMGLevels(2)
     pc.setMGInterpolation(1, P)
     pc.getMGCoarseSolve().setOperators(below, below)
 
 
-def interpolation(body: Body, held: Any) -> tuple[Any, Any]:
-    """Matrix from displacements of corners to those of all ten nodes, and the corners' space.
+def projected(A: Any, P: Any) -> Any:
+    """Galerkin's product P' A P, with ones on the diagonal for what is held."""
+    below = A.ptap(P)
+    diagonal = below.getDiagonal()
+    diagonal.array[diagonal.array == 0] = 1.0
+    below.setDiagonal(diagonal)
+    below.setBlockSize(3)
+    return below
 
-    A middle has the mean of its ends. What is held is zero on both sides.
+
+def with_caps(A: Any, caps: Any) -> Any:
+    """Stiffness of the unknowns of `Caps` from that of the nodes."""
+    first, unknowns = A.getOwnershipRange()[0], A.getSize()[0]
+    kind, n = petsc().IntType, 3 * caps.owned
+    starts, columns, values = caps.rows(first, unknowns)
+    sizes = (n, unknowns), (n + caps.here, unknowns + 6 * caps.n)
+    csr = (starts.astype(kind), columns.astype(kind), values)
+    return projected(A, petsc().Mat().createAIJ(sizes, bsize=3, csr=csr, comm=caps.comm))
+
+
+def interpolation(problem: Supported) -> tuple[Any, Any]:
+    """Matrix from unknowns at corners to those at all ten nodes, and the corners' space.
+
+    A middle has the mean of its ends. What is held is zero on both sides, and so are the nodes of
+    caps; the motions of caps stay what they are.
     """
+    body, caps = problem.body, problem.caps
+    held = problem.held.copy()
+    held[caps.ghosted] = True
     coarse = function_space(body.mesh, "Lagrange", 1, 3)
     fine, corner = rows(body.V.dofmap.list, 10), rows(coarse.dofmap.list, 4)
     ends = np.zeros((len(held), 2), dtype=np.int32)
@@ -176,26 +198,41 @@ def interpolation(body: Body, held: Any) -> tuple[Any, Any]:
     column = 3 * number[ends][:, None, :] + np.arange(3)[:, None]
     kept = np.broadcast_to(~single | [True, False], column.shape)
     starts = np.concatenate([[0], np.cumsum(kept.sum(axis=2).ravel())])
-    kind = petsc().IntType
-    sizes = tuple((3 * m.size_local, 3 * m.size_global) for m in maps)
-    csr = (starts.astype(kind), column[kept].astype(kind), weight[kept])
+    kind, own = petsc().IntType, caps.here
+    sizes = tuple((3 * m.size_local + own, 3 * m.size_global + 6 * caps.n) for m in maps)
+    starts = np.concatenate([starts, starts[-1] + 1 + np.arange(own)])
+    columns = np.concatenate([column[kept], 3 * maps[1].size_global + np.arange(own)])
+    weights = np.concatenate([weight[kept], np.ones(own)])
+    csr = (starts.astype(kind), columns.astype(kind), weights)
     return petsc().Mat().createAIJ(sizes, bsize=3, csr=csr, comm=body.comm), coarse
 
 
-def rigid_motions(space: Any) -> Any:
+def rigid_motions(space: Any, caps: Any) -> Any:
     """Make translations and rotations, orthonormal, as PETSc's near-nullspace."""
     comm = space.mesh.comm
-    x = about_centre(space)
-    motions = np.zeros((6, len(x), 3))
-    for axis in range(3):
-        motions[axis, :, axis] = 1.0
-        motions[3 + axis] = np.cross(np.eye(3)[axis], x)
+    motions = motions_of(space, caps)
     vectors = [petsc().Vec().createWithArray(m.ravel().copy(), bsize=3, comm=comm) for m in motions]
     for i, vector in enumerate(vectors):
         for other in vectors[:i] * 2:  # Gram-Schmidt, twice is enough
             vector.axpy(-vector.dot(other), other)
         vector.normalize()
     return petsc().NullSpace().create(vectors=vectors, comm=comm)
+
+
+def motions_of(space: Any, caps: Any) -> Any:
+    """Unknowns of translations and rotations about the centre, (6, unknowns)."""
+    owned = space.dofmap.index_map.size_local
+    x = space.tabulate_dof_coordinates()[:owned]
+    centre = space.mesh.comm.allreduce(x.sum(axis=0)) / space.mesh.comm.allreduce(owned)
+
+    def rigid(at: Any) -> Any:
+        turns = [np.cross(axis, at - centre) for axis in np.eye(3)]
+        return np.stack([*(np.broadcast_to(axis, at.shape) for axis in np.eye(3)), *turns])
+
+    turn = np.zeros((6, caps.n, 3))
+    turn[3:] = np.eye(3)[:, None] * caps.length[:, None]
+    of_caps = np.concatenate([rigid(caps.pivot), turn], axis=2).reshape(6, -1)
+    return np.concatenate([rigid(x).reshape(6, -1), of_caps[:, : caps.here]], axis=1)
 
 
 def scipy_solver(problem: Supported, model: dict[str, Any], log: Log) -> Solve:
@@ -208,7 +245,12 @@ def scipy_solver(problem: Supported, model: dict[str, Any], log: Log) -> Solve:
         raise Failure("processes", "without petsc4py the solver runs in one process only")
     with log.stage("assembly"):
         A = fem.assemble_matrix(problem.stiffness, bcs=problem.supports).to_scipy()
-        A = sparse.csr_matrix(A) + sparse.diags(np.where(problem.free, problem.spring, 0.0))
+        A = sparse.csr_matrix(A) + sparse.diags(problem.free_spring)
+        if problem.caps.n:
+            starts, columns, values = problem.caps.rows(0, len(problem.free_spring))
+            T = sparse.csr_matrix((values, columns, starts), (A.shape[0], len(problem.free)))
+            A = T.T @ A @ T
+            A = sparse.csr_matrix(A + sparse.diags(np.where(A.diagonal() == 0, 1.0, 0.0)))
     method = chosen(model, A.shape[0])
     with log.stage("set-up"):
         solve = scipy_factor(A) if method == "direct" else pyamg_solver(A, problem, model)
@@ -236,9 +278,7 @@ def pyamg_solver(A: Any, problem: Any, model: dict[str, Any]) -> Solve:
             f"{A.shape[0]} unknowns without petsc4py need pyamg, which {sys.executable} lacks: "
             f"{sys.executable} -m pip install pyamg",
         ) from None
-    x = about_centre(problem.body.V)
-    eye = [np.broadcast_to(row, x.shape) for row in np.eye(3)]
-    B = np.stack([w.ravel() for w in [*eye, *(np.cross(row, x) for row in np.eye(3))]], axis=1)
+    B = motions_of(problem.body.V, problem.caps).T
     smoother = ("block_gauss_seidel", {"sweep": "symmetric"})
     levels = pyamg.smoothed_aggregation_solver(
         A.tobsr((3, 3)), B=B, strength=("symmetric", {"theta": 0.0}),

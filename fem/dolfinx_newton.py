@@ -79,11 +79,12 @@ class Walk:
         ------
         Failure
         """
-        before = self.problem.u.x.array.copy()
+        before, motion = self.problem.u.x.array.copy(), self.problem.caps.motion
         try:
             found = self.equilibrium(factor)
         except Failure:
             self.problem.u.x.array[:] = before
+            self.problem.caps.motion = motion
             self.problem.internal()
             raise
         self.commit(factor, before, *found)
@@ -95,15 +96,16 @@ class Walk:
         """
         problem = self.problem
         demand = problem.load_jump(factor)
-        left = np.where(problem.free, problem.applied - self.force - demand, 0.0)
-        size = max(problem.norm(problem.applied), problem.norm(left), 1e-300)
+        left = problem.left(self.force + demand)
+        load = problem.norm(problem.applied) + float(np.linalg.norm(problem.cap_load))
+        size = max(load, problem.norm(left), 1e-300)
         x = self.linear(left, LOOSE)
-        problem.u.x.array[:] += problem.jump.x.array
+        problem.take_jump()
         problem.add(x)
         history: list[float] = []
         for number in range(1, NEWTON + 1):
             force = problem.internal()
-            left = np.where(problem.free, problem.applied - force, 0.0)
+            left = problem.left(force)
             residual = problem.norm(left) / max(size, problem.norm(force))
             history.append(residual)
             self.log.write(newton=number, residual=residual, factor=factor)
@@ -140,7 +142,7 @@ class Walk:
         problem.add(x)
         for _ in range(SEARCHES):
             force = problem.internal()
-            now = problem.dot(x, np.where(problem.free, problem.applied - force, 0.0))
+            now = problem.dot(x, problem.left(force))
             if abs(now) <= 0.8 * abs(first) or not np.isfinite(now):
                 return
             shorter = share * min(max(first / (first - now) if first != now else 0.5, 0.1), 0.9)

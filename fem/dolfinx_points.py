@@ -76,12 +76,20 @@ class Nonlinear(Supported):
 
     def load_jump(self, factor: float) -> Any:
         """Set the load; nodal forces that the growth of prescribed displacements asks for."""
-        self.applied = factor * self.full
-        self.jump.x.array[:] = np.where(
-            self.held.ravel(), factor * self.given - self.u.x.array, 0.0
-        )
+        caps = self.caps
+        self.applied, self.cap_load = factor * self.full, factor * caps.load
+        jump = np.where(self.held.ravel(), factor * self.given - self.u.x.array, 0.0)
+        self.cap_jump = np.where(caps.fixed, factor * caps.given - caps.motion, 0.0)
+        nodes, moved = caps.displaced(self.cap_jump, ghosts=True)
+        jump.reshape(-1, 3)[nodes] = moved
+        self.jump.x.array[:] = jump
         n = self.spring.size
-        return assembled(self.onset, n) + self.spring * self.jump.x.array[:n]
+        return assembled(self.onset, n) + self.spring * jump[:n]
+
+    def take_jump(self) -> None:
+        """Move what is prescribed to the values of `load_jump`."""
+        self.u.x.array[:] += self.jump.x.array
+        self.caps.motion = self.caps.motion + self.cap_jump
 
     def point_fields(self, n_cells: int) -> dict[str, Any] | None:
         """Fields at the points in the model's order, on the first process."""

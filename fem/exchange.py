@@ -1,10 +1,15 @@
 """What the child process of the conforming engine is given and gives back: two ``.npz`` files.
 
 ``model.npz``: `nodes` (n, 3) and `cells` (m, k) in VTK order, `E_MPa` and `nu` (m,), `fixed`
-(n, 3) bool and `fixed_mm`, `force_N`, `spring_N_mm` (n, 3), `rtol`, `max_iterations`, `method`,
-`options` (JSON, for PETSc), `sha256`. ``result.npz``: `displacement_mm` and `internal_N` (n, 3: of
-stresses and springs), `residual`, `iterations`, `history`, `points` and `weights` of the
-quadrature, `peak_MB`, `seconds` (JSON), `sha256` of the model. Neither holds a pickle.
+(n, 3) bool and `fixed_mm`, `force_N`, `spring_N_mm` (n, 3), `cap` (n,: number of a node's cap or
+-1), `cap_pivot_mm` (c, 3), `cap_fixed` bool, `cap_given` and `cap_load` (c, 2, 3: of translations
+and rotations), `rtol`, `max_iterations`, `method`, `options` (JSON, for PETSc), `sha256`; for a
+nonlinear solve `factors`, `law` (JSON: module, name, numbers, arrays) and its arrays `law_*`.
+
+``result.npz``: `displacement_mm` and `internal_N` (n, 3: of stresses and springs), `cap_motion`
+(c, 6), `residual`, `iterations`, `history`, `points` and `weights` of the quadrature, `peak_MB`,
+`seconds` (JSON), `sha256` of the model; of a nonlinear solve `factors`, `newton`, `work_Nmm` of
+each step and `point_*` (m, q, ...). Neither holds a pickle.
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ sys.exit(main(Path(sys.argv[1])))
 LAWS = ("plastic_laws", "strain_yield_law", "damage_law", "elastic_law")
 _SENT = (
     *(f"dolfinx_{part}" for part in ("solver", "log", "compat", "body", "linear", "elastic")),
-    *("dolfinx_newton", "dolfinx_points", "constitutive", "constitutive_spectral"),
+    *("dolfinx_caps", "dolfinx_newton", "dolfinx_points", "constitutive", "constitutive_spectral"),
     *LAWS,
 )
 
@@ -49,6 +54,7 @@ class RawResult:
     Parameters
     ----------
     displacement_mm, internal_N : ndarray of float, (n_nodes, 3)
+    cap_motion : ndarray of float, (n_caps, 2, 3)
     residual : float
     iterations : int
     history : tuple of float
@@ -60,6 +66,7 @@ class RawResult:
 
     displacement_mm: Float
     internal_N: Float
+    cap_motion: Float
     residual: float
     iterations: int
     history: tuple[float, ...]
@@ -114,6 +121,7 @@ def read_result(folder: Path, digest: str) -> RawResult | None:
     return RawResult(
         found["displacement_mm"],
         found["internal_N"],
+        found["cap_motion"].reshape(-1, 2, 3),
         float(found["residual"]),
         int(found["iterations"]),
         tuple(float(r) for r in found["history"]),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
 from bonekit.errors import InputError
 from bonekit.meshing.voxel import VoxelMesh
@@ -42,6 +43,10 @@ class Mesh(Protocol):
     def n_elements(self) -> int:
         """Number of elements."""
         ...
+
+
+# `Model` alone is one of bricks, which both engines take; `Model[Mesh]` is that of any mesh.
+M = TypeVar("M", bound=Mesh, covariant=True, default=VoxelMesh)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +87,13 @@ class Load:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A linear elastic model on a voxel mesh.
+class Model(Generic[M]):
+    """An elastic model of either engine; for a nonlinear solve a law replaces the elasticity.
 
     Parameters
     ----------
-    mesh : VoxelMesh
+    mesh : VoxelMesh, TetMesh or HexMesh
+        The voxel engine takes the first only, the conforming engine all, of 4, 8 or 10 nodes.
     E_MPa : ndarray of float, (n_elements,)
         Young's modulus, positive.
     nu : float or ndarray of float, (n_elements,)
@@ -102,11 +108,12 @@ class Model:
     Raises
     ------
     InputError
-        If the moduli or Poisson's ratios do not fit the mesh or are out of range, if a set is
-        empty, names a missing node or shares its name, or if nothing is held.
+        If elements have another number of nodes, the moduli or Poisson's ratios do not fit the mesh
+        or are out of range, if a set is empty, names a missing node or shares its name, or if
+        nothing is held.
     """
 
-    mesh: VoxelMesh
+    mesh: M
     E_MPa: Float
     nu: Float | float
     constraints: tuple[Constraint, ...]
@@ -115,11 +122,12 @@ class Model:
     caps: tuple[RigidCap, ...] = ()
 
     def __post_init__(self) -> None:
+        check_elements(self.mesh)
         check_moduli(self.mesh, self.E_MPa)
         check_poisson(self.mesh, self.nu)
         held: tuple[NodeSet, ...] = (*self.constraints, *self.supports, *self.caps)
         if not held:
-            raise InputError("the model has no constraint: it would drift freely")
+            raise InputError("the model has no constraint, support or cap: it would drift freely")
         check_sets(self.mesh, (*held, *self.loads))
         names = [part.name for part in held]
         if len(set(names)) < len(names):
@@ -140,6 +148,20 @@ class Model:
                 f"Poisson's ratio goes from {least} to {most} over the elements; here one is needed"
             )
         return least
+
+
+def check_elements(mesh: Mesh) -> None:
+    """Refuse elements that no engine takes.
+
+    Raises
+    ------
+    InputError
+    """
+    if mesh.elements.ndim != 2 or mesh.elements.shape[1] not in (4, 8, 10):
+        raise InputError(
+            f"elements of shape {mesh.elements.shape}; a model takes tetrahedra of 4 or 10 nodes "
+            "or hexahedra of 8"
+        )
 
 
 def check_poisson(mesh: Mesh, nu: Float | float) -> None:

@@ -14,11 +14,12 @@ from bonekit.fem.boundary import force_balance, nodal_values, reactions
 from bonekit.fem.brick import strain_displacement
 from bonekit.fem.brick_system import BrickSystem, Tie
 from bonekit.fem.bricks import Bricks, Lattice
-from bonekit.fem.caps import CapMotion
+from bonekit.fem.caps import CapMotion, check_caps
 from bonekit.fem.cg import CGResult, Progress
 from bonekit.fem.fields import strain_energy_density
 from bonekit.fem.model import Model, Solution
 from bonekit.fem.support import HeldCap, check_support
+from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -61,12 +62,16 @@ class Case:
         InputError
             If they contradict each other.
         """
-        n = model.mesh.n_nodes
+        n = check_bricks(model).n_nodes
         owner, values, force = nodal_values(n, model.constraints, model.loads)
         given = np.concatenate([np.full((n, 3), np.nan), *(cap.given for cap in model.caps)])
         given[:n] = np.where(owner >= 0, values, np.nan)
-        pushed = [np.array([cap.force_N, cap.moment_Nmm]) for cap in model.caps]
-        _check_caps(model, owner)
+        check_caps(model, owner)
+        ties = tuple(Tie(cap.nodes, cap.arms_mm(model.mesh)) for cap in model.caps)
+        pushed = [
+            np.array([cap.force_N, cap.moment_Nmm]) + _taken(force, tie)
+            for cap, tie in zip(model.caps, ties, strict=True)
+        ]
         fixed = np.isfinite(given)
         return Case(
             model,
@@ -74,7 +79,7 @@ class Case:
             fixed,
             np.where(fixed, given, 0.0),
             np.concatenate([force, *pushed]),
-            tuple(Tie(cap.nodes, cap.arms_mm(model.mesh)) for cap in model.caps),
+            ties,
             _springs(model),
         )
 
@@ -120,18 +125,27 @@ class Case:
         check_support(mesh.mask, lattice, h, caps)
 
 
-def _check_caps(model: Model, owner: Int) -> None:
-    taken = np.where((owner >= 0).any(axis=1), "a constraint", "").astype(object)
-    for support in model.supports:
-        taken[support.nodes] = repr(support.name)
-    for cap in model.caps:
-        clash = taken[cap.nodes] != ""
-        if clash.any():
-            raise InputError(
-                f"{clash.sum()} nodes of cap {cap.name!r} are also held by "
-                f"{taken[cap.nodes][clash][0]}: a node follows the cap or another support, not both"
-            )
-        taken[cap.nodes] = repr(cap.name)
+def _taken(force: Float, tie: Tie) -> Float:
+    """Take the forces off the nodes of a cap: their sum and moment about the pivot, (2, 3)."""
+    own = force[tie.nodes].copy()
+    force[tie.nodes] = 0.0
+    return np.array([own.sum(axis=0), np.cross(tie.arm_mm, own).sum(axis=0)])
+
+
+def check_bricks(model: Model) -> VoxelMesh:
+    """Refuse a model of another mesh, which may come from code that is not type-checked.
+
+    Raises
+    ------
+    InputError
+    """
+    mesh: object = model.mesh
+    if not isinstance(mesh, VoxelMesh):
+        raise InputError(
+            f"the voxel engine solves bricks of a VoxelMesh, not a {type(mesh).__name__}; "
+            "bonekit.fem.conforming.solve_conforming takes any mesh"
+        )
+    return mesh
 
 
 def _springs(model: Model) -> Float | None:

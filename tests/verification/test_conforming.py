@@ -8,14 +8,13 @@ import pytest
 from bonekit.errors import InputError
 from bonekit.fem.conforming import ConformingSolution, solve_conforming
 from bonekit.fem.conforming_model import (
-    ConformingModel,
     ElasticSupport,
     HexMesh,
     pressure_load,
 )
 from bonekit.fem.conforming_problem import mesh_axes_mm
 from bonekit.fem.interpreters import find_interpreters
-from bonekit.fem.model import Constraint, Load, Model
+from bonekit.fem.model import Constraint, Load, Mesh, Model
 from bonekit.fem.solve import solve
 from bonekit.image.volume import Grid
 from bonekit.meshing.quadratic import quadratic
@@ -90,7 +89,7 @@ def test_patch(name: str, method: str) -> None:
     surface = on_faces(mesh.nodes_mm)
     assert mesh.n_nodes - surface.size >= 8
     held = Constraint("surface", surface, displacement_mm=expected[surface])
-    model = ConformingModel(mesh, np.full(mesh.n_elements, 700.0), 0.3, (held,))
+    model = Model(mesh, np.full(mesh.n_elements, 700.0), 0.3, (held,))
     s = solve_conforming(model, 1e-12, method=method)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(s.displacement_mm, expected, atol=1e-10 * scale)
@@ -100,7 +99,7 @@ def test_patch(name: str, method: str) -> None:
     assert s.iterations > (3 if method == "cg" else 0)
 
 
-def loaded(mesh: TetMesh | HexMesh) -> ConformingModel:
+def loaded(mesh: TetMesh | HexMesh) -> Model[Mesh]:
     """Moduli over two decades, plates, springs, a pressure and forces."""
     x = mesh.nodes_mm
     rng = np.random.default_rng(7)
@@ -111,7 +110,7 @@ def loaded(mesh: TetMesh | HexMesh) -> ConformingModel:
     if k == 4 and faces is not None:
         outer = boundary_faces(mesh.elements, TETRA_FACES)
         loads.append(pressure_load("p", x, outer[(x[outer][..., 1] > 1 - 1e-9).all(axis=1)], 2.0))
-    return ConformingModel(
+    return Model(
         mesh,
         10 ** rng.uniform(2, 4, mesh.n_elements),
         rng.uniform(0.1, 0.4, mesh.n_elements),
@@ -158,7 +157,7 @@ def test_stiff_and_soft_side_by_side_cost_few_iterations(
         Constraint("bottom", np.flatnonzero(mesh.nodes_mm[:, 2] < 1e-9)),
         Constraint("top", np.flatnonzero(mesh.nodes_mm[:, 2] > 1 - 1e-9), (1, 2), -0.01),
     )
-    model = ConformingModel(mesh, E, 0.3, held)
+    model = Model(mesh, E, 0.3, held)
     s = solve_conforming(model, 1e-8, method="cg", processes=processes)
     assert s.residual < 1e-8
     assert 5 < s.iterations <= most
@@ -239,7 +238,7 @@ def manufactured(mesh: TetMesh) -> float:
     load = np.einsum("m,mq,qk,mqi->mki", E, w, gauss.shape, body_force(at))
     np.add.at(force, mesh.elements, load)
     held = Constraint("surface", on_faces(mesh.nodes_mm))
-    model = ConformingModel(mesh, E, nu, (held,), (Load("b", np.arange(mesh.n_nodes), force),))
+    model = Model(mesh, E, nu, (held,), (Load("b", np.arange(mesh.n_nodes), force),))
     error = np.einsum(
         "qk,mki->mqi", gauss.shape, solve_conforming(model).displacement_mm[mesh.elements]
     )
@@ -290,7 +289,7 @@ def sphere(n: int) -> tuple[ConformingSolution, np.ndarray]:
     held = tuple(
         Constraint(f"plane {i}", np.flatnonzero(np.abs(nodes[:, i]) < 1e-9), (i,)) for i in range(3)
     )
-    model = ConformingModel(
+    model = Model(
         mesh,
         np.full(len(cells), 1000.0),
         0.3,

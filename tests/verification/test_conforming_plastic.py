@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bonekit.errors import InputError
-from bonekit.fem.conforming_model import ConformingModel, HexMesh
+from bonekit.fem.conforming_model import HexMesh
 from bonekit.fem.conforming_plastic import NoEquilibriumError, solve_conforming_nonlinear
 from bonekit.fem.constitutive import MaterialLaw
 from bonekit.fem.damage_law import damage_law
@@ -34,12 +34,12 @@ def grid(n: int) -> HexMesh:
     return HexMesh(ijk / n, np.asarray(start)[:, None] + offset)
 
 
-def pulled(strain: float, mesh: HexMesh) -> ConformingModel:
+def pulled(strain: float, mesh: HexMesh) -> Model[HexMesh]:
     """Uniaxial stress along z."""
     x = mesh.nodes_mm
     held = [Constraint("xyz"[a], np.flatnonzero(x[:, a] == 0), (a,)) for a in range(3)]
     held.append(Constraint("top", np.flatnonzero(x[:, 2] == 1), (2,), strain))
-    return ConformingModel(mesh, np.full(mesh.n_elements, E), NU, tuple(held))
+    return Model(mesh, np.full(mesh.n_elements, E), NU, tuple(held))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -64,7 +64,7 @@ def test_perfect_plasticity_beyond_the_limit_names_the_last_equilibrium() -> Non
     held = tuple(Constraint("xyz"[a], np.flatnonzero(x[:, a] == 0), (a,)) for a in range(3))
     top = np.flatnonzero(x[:, 2] == 1)
     pull = Load("pull", top, np.tile([0.0, 0.0, 20.0 / len(top)], (len(top), 1)))
-    model = ConformingModel(mesh, np.full(1, E), NU, held, (pull,))
+    model = Model(mesh, np.full(1, E), NU, held, (pull,))
     with pytest.raises(NoEquilibriumError, match=r"no equilibrium beyond 0\.") as caught:
         solve_conforming_nonlinear(model, j2([E], NU, [0.0], [10.0]), (0.4, 1.0))
     last = caught.value.last_good

@@ -77,6 +77,23 @@ def test_a_pivot_transmits_no_moment_and_a_clamp_does() -> None:
     assert 3 < clamped.reaction_N[0] / pivoted.reaction_N[0] < 4
 
 
+def test_a_load_on_a_cap_goes_to_its_pivot() -> None:
+    """Forces on nodes of a cap do what their sum and moment do; none is lost."""
+    mesh = beam()
+    foot, top = Constraint("foot", layer(mesh, 0)), layer(mesh, 16)
+    force = np.zeros((len(top), 3))
+    force[0], force[-1] = (1.0, 0.0, -2.0), (0.0, 0.5, 0.0)
+    cap = end_cap(mesh)
+    moment = np.cross(cap.arms_mm(mesh), force).sum(axis=0)
+    by_nodes = uniform(mesh, 0.3, (foot,), (Load("on", top, force),), (cap,))
+    pivot = end_cap(mesh, force_N=tuple(force.sum(axis=0)), moment_Nmm=tuple(moment))
+    a, b = solve(by_nodes, 1e-10), solve(uniform(mesh, 0.3, (foot,), (), (pivot,)), 1e-10)
+    scale = np.abs(b.displacement_mm).max()
+    np.testing.assert_allclose(a.displacement_mm, b.displacement_mm, atol=1e-9 * scale)
+    np.testing.assert_allclose(a.reaction_N["foot"], -force.sum(axis=0), atol=1e-8)
+    assert a.force_balance < 1e-8
+
+
 def test_a_rigid_rotation_of_a_cap_strains_nothing() -> None:
     mesh = beam((3, 3, 3))
     pivot = np.array([5.0, -2.0, 1.0])

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import sparse
 
 from bonekit.errors import ConvergenceError, InputError
 from bonekit.fem import conforming_problem, dolfinx_linear, interpreters
+from bonekit.fem.caps import RigidCap
 from bonekit.fem.child import (
     BrokenMPIError,
     DivergenceError,
@@ -21,7 +23,6 @@ from bonekit.fem.child import (
 )
 from bonekit.fem.conforming import solve_conforming
 from bonekit.fem.conforming_model import (
-    ConformingModel,
     ElasticSupport,
     HexMesh,
     pressure_load,
@@ -35,7 +36,9 @@ from bonekit.fem.interpreters import (
     choose,
     find_interpreters,
 )
-from bonekit.fem.model import Constraint, Load
+from bonekit.fem.model import Constraint, Load, Mesh, Model
+from bonekit.fem.rigid import HeldCap, check_held
+from bonekit.fem.solve import solve
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import BRICK_CORNERS
 
@@ -49,7 +52,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="the stand-ins are shell s
 ALL = np.arange(8)
 
 
-def cube(**changes: object) -> ConformingModel:
+def cube(**changes: object) -> Model[Mesh]:
     """One brick, pressed by a third of its height."""
     given = {
         "mesh": HexMesh(BRICK_CORNERS.astype(float), ALL[None]),
@@ -60,7 +63,7 @@ def cube(**changes: object) -> ConformingModel:
             Constraint("top", ALL[4:], (2,), -0.1),
         ),
     }
-    return ConformingModel(**{**given, **changes})  # type: ignore[arg-type]
+    return Model(**{**given, **changes})  # type: ignore[arg-type]
 
 
 def stand_in(folder: Path, script: str) -> Interpreter:
@@ -180,10 +183,10 @@ def test_the_child_does_not_see_the_parents_python(monkeypatch: pytest.MonkeyPat
         ({"E_MPa": np.array([np.nan])}, "not a positive"),
         ({"nu": 0.5}, "between -1 and 0.5"),
         ({"nu": np.array([0.3, 0.3])}, r"\(2,\) Poisson's ratios"),
-        ({"constraints": ()}, "no constraint and no support"),
+        ({"constraints": ()}, "no constraint, support or cap"),
         ({"constraints": (Constraint("b", ALL[:4]), Constraint("b", ALL[4:]))}, "different names"),
         ({"loads": (Load("hip", np.array([9]), np.ones((1, 3))),)}, "'hip' names a node"),
-        ({"mesh": HexMesh(np.zeros((6, 3)), np.arange(6)[None])}, "4, 8 or 10 nodes"),
+        ({"mesh": HexMesh(np.zeros((6, 3)), np.arange(6)[None])}, "4 or 10 nodes or hexahedra"),
     ],
 )
 def test_bad_models_are_refused(changes: dict[str, object], words: str) -> None:
@@ -203,6 +206,46 @@ def test_bad_models_are_refused(changes: dict[str, object], words: str) -> None:
 def test_loose_models_are_refused(constraints: tuple[Constraint, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         solve_conforming(cube(constraints=constraints), interpreter="unasked")
+
+
+CAP = RigidCap("cup", ALL[4:], np.array([0.5, 0.5, 1.0]), (None, None, -0.1))
+STILL = (0.0, 0.0, 0.0)
+TURNS = replace(CAP, displacement_mm=(None, None, None), rotation_rad=(0.0, None, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("held", "caps", "words"),
+    [
+        ((), (CAP,), "5 of its 6 rigid-body motions"),
+        ((), (replace(CAP, displacement_mm=STILL),), "3 of its 6.*rotation about"),
+        ((), (replace(CAP, rotation_rad=STILL),), "2 of its 6.*translation along"),
+        ((Constraint("b", ALL[:1]),), (TURNS,),
+         "1 of its 6.*rotation about"),
+        ((Constraint("b", ALL[:5]),), (CAP,), "1 nodes of cap 'cup' are also held by a constraint"),
+        ((), (replace(CAP, force_N=(1.0, 0.0, 0.0)), replace(CAP, name="cap")), "'cap'.*'cup'"),
+    ],
+)  # fmt: skip
+def test_caps_that_leave_a_motion_free_are_refused(
+    held: tuple[Constraint, ...], caps: tuple[RigidCap, ...], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        solve_conforming(cube(constraints=held, caps=caps), interpreter="unasked")
+
+
+def test_a_cap_holds_pieces_together() -> None:
+    nodes = np.vstack([BRICK_CORNERS, BRICK_CORNERS + 5]).astype(float)
+    elements = np.stack([ALL, ALL + 8])
+    held = np.zeros((16, 3), dtype=bool)
+    held[:4] = True
+    both = HeldCap(np.array([4, 5, 8, 9]), np.zeros(3), np.zeros((2, 3), dtype=bool))
+    check_held(nodes, elements, held, [both])
+    with pytest.raises(InputError, match="1 of 2 elements float"):
+        check_held(nodes, elements, held)
+
+
+def test_the_voxel_engine_refuses_other_meshes() -> None:
+    with pytest.raises(InputError, match=r"not a HexMesh; bonekit.fem.conforming.solve_conforming"):
+        solve(cube())  # type: ignore[arg-type]
 
 
 def test_floating_pieces_and_stray_forces_are_refused() -> None:
