@@ -18,7 +18,8 @@ import SimpleITK as sitk
 from bonekit.errors import InputError, MeshQualityError
 from bonekit.image.labels import read_labels
 from bonekit.image.volume import LabelMap, from_sitk
-from bonekit.meshing.remeshing import decimate, remesh
+from bonekit.meshing.decimation import decimate
+from bonekit.meshing.remeshing import remesh
 from bonekit.meshing.repair import check_surface, repair
 from bonekit.meshing.shared_surfaces import region_surfaces
 from bonekit.meshing.surface import Surface

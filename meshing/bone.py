@@ -42,10 +42,10 @@ def bone_mesh(
     anatomy = segmentation.anatomy
     axes = anatomy.frame if axes is None else axes
     if not isinstance(anatomy, FemurAnatomy):
-        return voxel_mesh(segmentation.labels, edge_mm, axes)
+        return voxel_mesh(segmentation.labels, edge_mm, axes, keep_regions=False)
     # faces of the cubes lie in the cut: no bone is lost or gained there
     cut = anatomy.shaft_point_mm + anatomy.distal_mm * anatomy.shaft_axis
-    mesh = voxel_mesh(segmentation.labels, edge_mm, axes, corner_mm=cut)
+    mesh = voxel_mesh(segmentation.labels, edge_mm, axes, corner_mm=cut, keep_regions=False)
     below = anatomy.height_mm(mesh.centres_mm) < anatomy.distal_mm
     region = mesh.region.copy()
     region[tuple(mesh.element_ijk[below].T)] = 0

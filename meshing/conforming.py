@@ -77,9 +77,26 @@ def cut(shapes: Sequence[Shape], size: DistanceField, edge_mm: float) -> Cut:
     done = [body]
     for shape in shapes[1:]:
         parts, shape = _cut_one(parts, [*done, shape], REST, shape.value)
+        _check_kept(parts, shape)
         parts = manifold(parts, REST, shape.value)
         done.append(shape)
     return Cut(parts, done, n_removed)
+
+
+def _check_kept(parts: Parts, shape: Shape) -> None:
+    """Refuse a cut that leaves no element on one of its sides."""
+    nodes, _, reference = parts
+    for value, what, at in (
+        (shape.value, f"the region of label {shape.value}", np.argmin),
+        (REST, f"what the region of label {shape.value} leaves of the bone", np.argmax),
+    ):
+        if not (reference == value).any():
+            where = ", ".join(f"{x:.1f}" for x in nodes[at(shape.at(nodes))])
+            raise MeshQualityError(
+                f"{what} near ({where}) mm is lost: it is thinner than elements can be. Take a "
+                "shorter edge there (fine_mm), correct the segmentation, or leave the region out "
+                "of `interfaces`"
+            )
 
 
 def _cut_one(parts: Parts, shapes: list[Shape], ref: int, inside: int) -> tuple[Parts, Shape]:

@@ -19,6 +19,8 @@ from bonekit.image.volume import Grid, LabelMap
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 CHUNK = 2_000_000  # points interpolated at a time: bounds the memory
+BOX_MM = (2.0, 2000.0)  # diagonal of a bone's box, from a small model to a whole patient
+LEAST_VOXELS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,8 @@ def bone_mask(labels: LabelMap, regions: tuple[str, ...]) -> Mask:
     Raises
     ------
     InputError
-        If the label map names none of the regions, or if fewer than eight voxels carry one.
+        If the label map names none of the regions, if fewer than eight voxels carry one, or if
+        their box is that of no bone in millimetres.
     """
     known = [name for name in regions if name in labels.names.values()]
     if not known:
@@ -76,12 +79,36 @@ def bone_mask(labels: LabelMap, regions: tuple[str, ...]) -> Mask:
         raise InputError(f"none of the regions {regions} is in the label map; present: {present}")
     mask = labels.mask(*known)
     count = int(np.count_nonzero(mask))
-    if count < 8:
+    if count < LEAST_VOXELS:
+        where = f", the first near {place(mask, labels.grid)}" if count else ""
         raise InputError(
-            f"the label map has {count} voxels of {', '.join(known)}: nothing to mesh. "
-            "Check the segmentation and the region names"
+            f"the label map has {count} voxel{'s' * (count != 1)} of {', '.join(known)}{where}: "
+            f"nothing to mesh, which takes {LEAST_VOXELS}. Check the segmentation and the region "
+            "names"
         )
+    _check_box(mask, labels.grid)
     return mask
+
+
+def place(mask: Mask, grid: Grid) -> str:
+    """Say where the first voxel of a mask lies, as messages name places."""
+    where = grid.world(np.argwhere(mask)[0])
+    return f"({', '.join(f'{x:.1f}' for x in where)}) mm"
+
+
+def _check_box(mask: Mask, grid: Grid) -> None:
+    """Refuse a bone whose size says that the image is not in millimetres."""
+    low, high = bounding_box(mask)
+    size = (high - low) * grid.spacing_mm
+    diagonal = float(np.linalg.norm(size))
+    if BOX_MM[0] <= diagonal <= BOX_MM[1]:
+        return
+    unit, factor = ("metres", "1000") if diagonal < BOX_MM[0] else ("micrometres", "0.001")
+    raise InputError(
+        f"the bone measures {' x '.join(f'{s:.3g}' for s in size)} mm near {place(mask, grid)}: "
+        f"the diagonal of a bone's box is {BOX_MM[0]:g} to {BOX_MM[1]:g} mm. The image looks like "
+        f"{unit}: multiply its spacing and origin by {factor}"
+    )
 
 
 def distance_field(mask: Mask, grid: Grid, margin_mm: float = 0.0) -> DistanceField:

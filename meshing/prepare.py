@@ -12,8 +12,10 @@ from scipy import ndimage
 
 from bonekit.errors import InputError
 from bonekit.image.volume import LabelMap
-from bonekit.meshing.distance import Mask, bone_mask
+from bonekit.meshing.distance import Mask, bone_mask, place
 from bonekit.meshing.shapes import cropped, nearest_label
+from bonekit.meshing.sizing import MOST_TETRAHEDRA, PER_CUBE
+from bonekit.meshing.voxelise import check_edge
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ def prepared(
         hangs on by an edge or a corner only.
     """
     whole = bone_mask(labels, tuple(regions))
+    check_edge(edge_mm, whole, labels.grid, PER_CUBE, MOST_TETRAHEDRA)
     mask = _largest_piece(whole, labels)
     bone = cropped(labels, mask, 2 * edge_mm)
     present = [labels.label(name) for name in regions[::-1] if name in labels.names.values()]
@@ -70,7 +73,7 @@ def prepared(
     wanted = [value for value in present if labels.names[value] in interfaces]
     merged, n_merged = _without_specks(bone, wanted, present, edge_mm)
     for value in wanted:
-        _check_size(int(np.count_nonzero(merged.array == value)), labels.names[value])
+        _check_size(merged.array == value, bone, labels.names[value])
     order = wanted + [value for value in present if value not in wanted]
     n_removed = int(np.count_nonzero(whole) - np.count_nonzero(mask))
     if n_removed:
@@ -119,12 +122,14 @@ def _check_regions(values: Sequence[int], labels: LabelMap, whole: Mask, kept: M
             )
 
 
-def _check_size(count: int, name: str) -> None:
+def _check_size(here: Mask, bone: LabelMap, name: str) -> None:
+    count = int(np.count_nonzero(here))
     if count < LEAST_VOXELS:
+        where = f" near {place(here, bone.grid)}" if count else ""
         raise InputError(
-            f"region {name!r} has {count} voxel{'s' * (count != 1)}; at least {LEAST_VOXELS} are "
-            "needed to give it a surface. Correct the segmentation, or leave the region out of "
-            "`interfaces` or `regions`"
+            f"region {name!r} has {count} voxel{'s' * (count != 1)}{where}; at least "
+            f"{LEAST_VOXELS} are needed to give it a surface. Correct the segmentation, or leave "
+            "the region out of `interfaces` or `regions`"
         )
 
 

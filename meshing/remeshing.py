@@ -1,4 +1,4 @@
-"""Surfaces with triangles of one edge length, or with as few as a distance allows.
+"""Surfaces with triangles of one edge length.
 
 By MMG (Dapogny, Dobrzynski and Frey, J Comput Phys 2014;262:358-378).
 """
@@ -23,9 +23,11 @@ from bonekit.meshing.triangles import (
     area_vectors,
     away,
     closest,
+    distance,
     edge_lengths,
     faces_per_edge,
     inflated,
+    shells,
     volume,
 )
 
@@ -35,9 +37,10 @@ Int = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 MOST_TRIANGLES = 5_000_000
-GRADE = 1.6  # longest ratio of edges that meet, where triangles are as few as can be
 LEAST_DEG = 15.0  # smallest angle that a node's return to the old surface may leave
 ATTEMPTS = 4
+LOCAL = 0.05  # of the places: where more are too far off, it is no matter of a few walls
+SHELL_EDGES = 3.0  # shells with a smaller box, in edges, keep their triangles
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ class Remeshed:
     least_angle_deg : float
     limit_mm : float
         What `largest_mm` must not exceed.
+    finer : float
+        Part of the area with edges shorter than asked for, where walls are thin.
+    n_kept : int
+        Triangles of small shells, such as cavities of a voxel, that stayed as they were.
+    note : str
+        Why there are no fewer triangles, if they should be.
 
     Raises
     ------
@@ -72,6 +81,9 @@ class Remeshed:
     mean_mm: float
     least_angle_deg: float
     limit_mm: float
+    finer: float = 0.0
+    n_kept: int = 0
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.largest_mm > self.limit_mm:
@@ -86,7 +98,9 @@ def remesh(
 ) -> tuple[Surface, Remeshed]:
     """Bring all triangles of a closed surface to an edge length; its volume stays.
 
-    Where walls are thinner than the edges and the new triangles would cross, edges are shorter.
+    Where new triangles would cross or lie too far off, as at walls thinner than the edges, edges
+    are halved, there only: `Remeshed.finer` says on how much of the surface. Shells too small for
+    the edge length, such as cavities of a voxel, keep their triangles: `Remeshed.n_kept`.
 
     Parameters
     ----------
@@ -106,27 +120,30 @@ def remesh(
     InputError
         If the edge length is not positive, or makes too many triangles or hardly any.
     MeshQualityError
-        If the result crosses or touches itself, is not closed, or is further off than `limit_mm`.
+        With the place: if the result crosses or touches itself, is not closed, or is further off
+        than `limit_mm`.
     """
     _check_edge(surface, edge_mm)
     limit = edge_mm if limit_mm is None else limit_mm
-    return _made(surface, {"hsiz": edge_mm}, edge_mm / 2, limit, edge_mm=edge_mm)
+    big, small = split_small(surface, SHELL_EDGES * edge_mm)
+    if not len(big):
+        raise InputError(
+            f"an edge length of {edge_mm} mm is too coarse: all {shells(small).max() + 1} shells "
+            f"of the surface are smaller than {SHELL_EDGES * edge_mm:g} mm"
+        )
+    points, triangles, finer = _uniform(surface.points_mm, big, small, edge_mm, limit)
+    made = on_regions(surface, points, triangles)
+    return made, measured(surface, made, limit, finer=finer, n_kept=len(small))
 
 
-def decimate(surface: Surface, limit_mm: float) -> tuple[Surface, Remeshed]:
-    """Make a closed surface of as few triangles as a distance from it allows.
-
-    Where these are no fewer, the surface comes back as it is.
-
-    Parameters and errors are those of `remesh`.
-    """
-    if not (np.isfinite(limit_mm) and limit_mm > 0):
-        raise InputError(f"limit_mm must be a positive number of mm, got {limit_mm}")
-    size = float(np.ptp(surface.points_mm, axis=0).max())
-    edge = float(np.median(edge_lengths(surface.points_mm, surface.triangles)))
-    # half of the distance: MMG keeps to it between its own surfaces, not to the old triangles
-    options = {"hmax": max(size / 4, edge), "hmin": 0.7 * edge, "hgrad": GRADE}
-    return _made(surface, options, limit_mm / 2, limit_mm, most=len(surface.triangles))
+def split_small(surface: Surface, size_mm: float) -> tuple[Int, Int]:
+    """Triangles of the shells whose box has a diagonal of `size_mm` or more, and the others."""
+    piece = shells(surface.triangles)
+    small = np.zeros(len(piece), dtype=bool)
+    for k in range(piece.max() + 1):
+        box = np.ptp(surface.points_mm[surface.triangles[piece == k]].reshape(-1, 3), axis=0)
+        small |= (piece == k) & (float(np.linalg.norm(box)) < size_mm)
+    return surface.triangles[~small], surface.triangles[small]
 
 
 def _check_edge(surface: Surface, edge_mm: float) -> None:
@@ -147,101 +164,154 @@ def _check_edge(surface: Surface, edge_mm: float) -> None:
         )
 
 
-def _made(
-    surface: Surface,
-    options: dict[str, Any],
-    hausdorff_mm: float,
-    limit_mm: float,
-    edge_mm: float | None = None,
-    most: int | None = None,
-) -> tuple[Surface, Remeshed]:
-    """Remesh, closer and closer until the new surface is near enough and doesn't cross itself."""
-    old = surface.points_mm, surface.triangles
-    size: Float | None = None  # at each node; without it the same everywhere
-    for attempt in range(ATTEMPTS):
-        points, triangles = _mmg(*old, {"hausd": hausdorff_mm / 2**attempt} | options, size)
-        if most is not None and len(triangles) >= most:
-            logger.info("%d triangles are as few as %.2f mm allow", most, limit_mm)
-            return surface, _measured(surface, surface, 0.0, 0.0, limit_mm)
-        if not _is_closed(triangles):
-            continue
-        points, bad = _restored(points, triangles, *old)
-        largest, mean = away(points, triangles, *old)
-        if not len(bad) and largest <= limit_mm:
+def _uniform(
+    old_points: Float, big: Int, small: Int, edge_mm: float, limit_mm: float
+) -> tuple[Float, Int, float]:
+    """Remesh, with shorter edges where it goes wrong, until nothing crosses or is too far off.
+
+    The third of what is returned is the part of the area where edges are shorter.
+    """
+    old = compact(old_points, big)
+    size = np.full(len(old[0]), edge_mm)
+    for _ in range(ATTEMPTS):
+        points, triangles = _mmg(*old, edge_mm, size if size.min() < edge_mm else None)
+        wrong, what = _open_places(points, triangles), "is open or non-manifold"
+        if not len(wrong):
+            points, wrong = _restored(points, triangles, *old, (old_points, small))
+            what = "crosses or touches itself"
+        if not len(wrong):
+            wrong, what = _far(points, triangles, *old, limit_mm), f"is over {limit_mm:g} mm off"
+        if not len(wrong):
+            return *joined((points, triangles), compact(old_points, small)), _finer_part(
+                points, triangles, old[0], size < edge_mm
+            )
+        if len(wrong) > LOCAL * (len(points) + len(triangles)):
             break
-        logger.info("%d crossings, %.2f mm off: remeshed closer", len(bad), largest)
-        if edge_mm and len(bad):
-            size = np.full(len(old[0]), edge_mm) if size is None else size
-            size = _finer(size, old[0], points[triangles[bad.ravel()]].mean(axis=1))
-    _check_closed(triangles)
-    if len(bad):
-        where = ", ".join(f"{x:.1f}" for x in points[triangles[bad[0, 0]]].mean(axis=0))
-        raise MeshQualityError(
-            f"the new surface crosses or touches itself at {len(bad)} pairs of triangles, first "
-            f"near ({where}) mm: take a shorter edge length there is room for"
-        )
-    region = surface.region[closest(points[triangles].mean(axis=1), *old)[1]]
-    made = Surface(points, triangles, region, surface.names)
-    return made, _measured(surface, made, largest, mean, limit_mm)
+        logger.info("the new surface %s at %d places: edges are halved there", what, len(wrong))
+        size = _finer(size, old[0], wrong)
+    where = ", ".join(f"{x:.1f}" for x in wrong[0])
+    raise MeshQualityError(
+        f"the new surface {what} at {len(wrong)} places, first near ({where}) mm, with edges of "
+        f"{size.min():.2g} mm there. Take another edge length, allow more (limit_mm), or repair "
+        "the surface there (bonekit.meshing.repair)"
+    )
 
 
-def _measured(
-    old: Surface, new: Surface, largest_mm: float, mean_mm: float, limit_mm: float
+def joined(*parts: tuple[Float, Int]) -> tuple[Float, Int]:
+    """Points and triangles of all parts in one."""
+    start = np.cumsum([0, *(len(points) for points, _ in parts)])
+    every = [triangles + n for (_, triangles), n in zip(parts, start, strict=False)]
+    return np.concatenate([points for points, _ in parts]), np.concatenate(every)
+
+
+def compact(points: Float, triangles: Int) -> tuple[Float, Int]:
+    """Only the points that the triangles use."""
+    used, number = np.unique(triangles, return_inverse=True)
+    return points[used], np.asarray(number, dtype=np.int64).reshape(-1, 3)
+
+
+def on_regions(surface: Surface, points: Float, triangles: Int) -> Surface:
+    """Give new triangles the regions of the old ones nearest to them."""
+    centre = points[triangles].mean(axis=1)
+    region = surface.region[closest(centre, surface.points_mm, surface.triangles)[1]]
+    return Surface(points, triangles, region, surface.names)
+
+
+def measured(
+    old: Surface, new: Surface, limit_mm: float, *, finer: float = 0.0, n_kept: int = 0
 ) -> Remeshed:
+    """Compare a new surface with the old one."""
     points, triangles = new.points_mm, new.triangles
     length = np.percentile(edge_lengths(points, triangles), [5, 50, 95])
+    largest, mean = away(points, triangles, old.points_mm, old.triangles)
     return Remeshed(
         len(old.triangles),
         len(triangles),
         (float(length[0]), float(length[1]), float(length[2])),
         volume(points, triangles) / volume(old.points_mm, old.triangles) - 1,
-        largest_mm,
-        mean_mm,
+        largest,
+        mean,
         float(angles_deg(points, triangles).min()),
         limit_mm,
+        finer,
+        n_kept,
     )
 
 
+def _open_places(points: Float, triangles: Int) -> Float:
+    """Middles of edges that have not two triangles, (n, 3)."""
+    found, _, count = faces_per_edge(triangles)
+    return np.asarray(points[found[count != 2]].mean(axis=1))
+
+
+def _far(
+    points: Float, triangles: Int, old_points: Float, old_triangles: Int, limit_mm: float
+) -> Float:
+    """Places of either surface that are too far from the other, (n, 3)."""
+    one, two = (points, triangles), (old_points, old_triangles)
+    found = []
+    for (x, t), other in ((one, two), (two, one)):
+        places = np.concatenate([x, x[t].mean(axis=1)])
+        found.append(places[distance(places, *other) > limit_mm])
+    return np.concatenate(found)
+
+
 def _restored(
-    points: Float, triangles: Int, old_points: Float, old_triangles: Int
-) -> tuple[Float, Int]:
-    """Bring nodes back to the old surface and its volume, if that makes nothing cross or touch."""
+    points: Float, triangles: Int, old_points: Float, old_triangles: Int, kept: tuple[Float, Int]
+) -> tuple[Float, Float]:
+    """Bring nodes back to the old surface and its volume, if that makes nothing cross or touch.
+
+    Also where something does, (n, 3).
+    """
     wanted = volume(old_points, old_triangles)
     returned = _returned(points, triangles, old_points, old_triangles)
-    for tried in (inflated(returned, triangles, wanted), inflated(points, triangles, wanted)):
-        thin = thin_walls(tried, triangles, WALL_MM)
-        bad = np.concatenate([self_intersections(tried, triangles), np.stack([thin, thin], axis=1)])
-        if not len(bad):
+    for start in (returned, points):
+        tried = inflated(start, triangles, wanted)
+        wrong = touching(*joined((tried, triangles), kept))
+        if not len(wrong):
             break
-    return tried, bad
+    return tried, wrong
+
+
+def touching(points: Float, triangles: Int) -> Float:
+    """Where triangles cross or touch others, or walls have no thickness, (n, 3)."""
+    thin = thin_walls(points, triangles, WALL_MM)
+    bad = np.concatenate([self_intersections(points, triangles).ravel(), thin])
+    return np.asarray(points[triangles[bad]].mean(axis=1))
 
 
 def _finer(size: Float, points: Float, places: Float) -> Float:
-    """Halve the edge length about places where walls are thinner than it."""
-    near = cKDTree(places).query(points)[0] < 4 * size.max()
-    return np.where(near, size / 2, size)
+    """Halve the edge length within two edges of places; `size` at points, (n,)."""
+    return np.where(cKDTree(places).query(points)[0] < 2 * size, size / 2, size)
+
+
+def _finer_part(points: Float, triangles: Int, old_points: Float, finer: Mask) -> float:
+    """Part of the area that lies nearest to an old node with shorter edges."""
+    area = np.linalg.norm(area_vectors(points, triangles), axis=1)
+    nearest = cKDTree(old_points).query(points[triangles].mean(axis=1))[1]
+    return float(area[finer[nearest]].sum() / area.sum())
 
 
 def _mmg(
-    points: Float, triangles: Int, options: dict[str, Any], size: Float | None = None
+    points: Float, triangles: Int, edge_mm: float, size: Float | None = None
 ) -> tuple[Float, Int]:
     mesh = mmgpy.MmgMeshS()
     mesh.set_mesh_size(vertices=len(points), triangles=len(triangles))
     mesh.set_vertices(points)
     mesh.set_triangles(triangles.astype(np.int32))
+    options: dict[str, Any] = {"hsiz": edge_mm}
     if size is not None:
         mesh.set_field("metric", size.reshape(-1, 1))
-        options = {"hmin": size.min() / 2, "hmax": 1.3 * size.max(), "hausd": options["hausd"]}
+        options = {"hmin": size.min() / 2, "hmax": 1.3 * size.max()}
     try:
-        mesh.remesh(**(options | {"angle": 0, "verbose": -1}))  # bones have no ridges to keep
+        # bones have no ridges to keep
+        mesh.remesh(**(options | {"hausd": edge_mm / 2, "angle": 0, "verbose": -1}))
     except RuntimeError as error:
         raise MeshQualityError(
             f"MMG could not remesh {len(triangles)} triangles: {error}. Repair the surface first"
         ) from error
     made = np.array(mesh.get_triangles(), dtype=np.int64)
-    used, number = np.unique(made, return_inverse=True)
-    nodes = np.array(mesh.get_vertices(), dtype=np.float64)
-    return nodes[used], np.asarray(number).reshape(-1, 3)
+    return compact(np.array(mesh.get_vertices(), dtype=np.float64), made)
 
 
 def _returned(points: Float, triangles: Int, old_points: Float, old_triangles: Int) -> Float:
@@ -263,16 +333,3 @@ def _returned(points: Float, triangles: Int, old_points: Float, old_triangles: I
             return tried
         moved[triangles[bad]] = False
     return points
-
-
-def _is_closed(triangles: Int) -> bool:
-    return bool((faces_per_edge(triangles)[2] == 2).all())
-
-
-def _check_closed(triangles: Int) -> None:
-    count = faces_per_edge(triangles)[2]
-    if (count != 2).any():
-        raise MeshQualityError(
-            f"{np.sum(count == 1)} edges of the new surface are open and {np.sum(count > 2)} "
-            "non-manifold: repair the surface first (bonekit.meshing.repair)"
-        )

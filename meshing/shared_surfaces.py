@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid, LabelMap
-from bonekit.meshing.distance import bone_mask, distance_field
+from bonekit.meshing.distance import bone_mask, distance_field, place
 from bonekit.meshing.shapes import nearest_label
 from bonekit.meshing.smoothing import BOUND, Smoothing, measured, smoothed, with_volumes
 from bonekit.meshing.surface import Surface, without_pinches
@@ -105,7 +105,8 @@ def region_surfaces(
     Raises
     ------
     InputError
-        If no region is there, a label is above 255, or `smoothing` is negative.
+        If no region is there, a label is above 255, `smoothing` is negative, or a region would be
+        lost.
     """
     if smoothing < 0:
         raise InputError(f"smoothing must be 0 or more passes, got {smoothing}")
@@ -116,6 +117,7 @@ def region_surfaces(
         raise InputError(f"label values must be 255 or less to be regions, got {max(values)}")
     array, grid = _cubic(labels, np.where(mask, labels.array, 0).astype(np.uint8), values)
     array, n_filled = well_composed(array, values)
+    _check_kept(labels, array, values)
     start, triangles, sides = _nets(array, grid.spacing_mm, values)
     want = {value: float((array == value).sum()) * grid.voxel_mm3 for value in values}
     bound = BOUND * labels.spacing_mm
@@ -129,6 +131,17 @@ def region_surfaces(
         triangles = triangles[:, ::-1]
     world = points @ grid.direction.T + grid.origin_mm
     return RegionSurfaces(world, triangles, sides, names, done, n_filled)
+
+
+def _check_kept(labels: LabelMap, array: Labels, values: list[int]) -> None:
+    """Refuse to lose a region between slices, or to another that it touches at an edge."""
+    for value in values:
+        if not (array == value).any():
+            raise InputError(
+                f"region {labels.names[value]!r} near {place(labels.array == value, labels.grid)} "
+                "is too small or thin to have a surface of its own. Correct the segmentation, or "
+                "leave the region out of `regions`"
+            )
 
 
 def _cubic(labels: LabelMap, array: Labels, values: list[int]) -> tuple[Labels, Grid]:

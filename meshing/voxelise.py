@@ -17,6 +17,7 @@ from bonekit.meshing.distance import (
     bone_mask,
     bounding_box,
     distance_field,
+    place,
     sub_points,
 )
 from bonekit.meshing.voxel import VoxelMesh
@@ -37,6 +38,8 @@ def voxel_mesh(
     regions: tuple[str, ...] = BONE_REGIONS,
     threshold: float | None = None,
     corner_mm: ArrayLike | None = None,
+    *,
+    keep_regions: bool = True,
 ) -> VoxelMesh:
     """Fill the bone with cubes.
 
@@ -59,6 +62,9 @@ def voxel_mesh(
     corner_mm : array_like, (3,), optional
         World point that a corner of the cubes falls on, near the bone or far; by default one
         corner of their box.
+    keep_regions : bool
+        Refuse to lose a region that is too small or thin for a cube of its own; else only warn,
+        where moduli come from the image and not from the region.
 
     Returns
     -------
@@ -69,7 +75,8 @@ def voxel_mesh(
     Raises
     ------
     InputError
-        If the bone is missing, the edge length does not suit it, or the axes are not a rotation.
+        If the bone is missing, the edge length does not suit it, the axes are not a rotation, or
+        a region would have no cube.
     """
     if threshold is not None and not 0.0 < threshold <= 1.0:
         raise InputError(f"threshold must lie above 0 and up to 1, got {threshold}")
@@ -90,8 +97,28 @@ def voxel_mesh(
     exists, n_removed = _largest_piece(exists)
     values = [labels.label(name) for name in regions if name in labels.names.values()]
     region = _regions(labels, values, grid, exists)
+    lost = _lost(labels, values, region, edge_mm)
+    if lost and keep_regions:
+        raise InputError(lost)
+    if lost:
+        logger.warning(lost)
     names = {value: labels.names[value] for value in values}
     return VoxelMesh(region, grid, names, n_removed)
+
+
+def _lost(labels: LabelMap, values: list[int], region: NDArray[np.uint8], edge_mm: float) -> str:
+    """Say which region has no cube, and where it is; nothing if all have one."""
+    for value in values:
+        here = labels.array == value
+        if here.any() and not (region == value).any():
+            volume = float(np.count_nonzero(here)) * labels.grid.voxel_mm3
+            return (
+                f"region {labels.names[value]!r} ({volume:.3g} mm3 near "
+                f"{place(here, labels.grid)}) has no cube of {edge_mm} mm: it is too small or thin "
+                "for them, or hangs apart from the bone. Take a shorter edge, correct the "
+                "segmentation, or leave the region out of `regions`"
+            )
+    return ""
 
 
 def check_edge(
@@ -134,7 +161,8 @@ def check_edge(
     if edge_mm > size.min() / 2:
         raise InputError(
             f"an edge length of {edge_mm} mm is too coarse for a bone of "
-            f"{' x '.join(f'{s:.1f}' for s in size)} mm: take {size.min() / 2:.2g} mm or less"
+            f"{' x '.join(f'{s:.1f}' for s in size)} mm near {place(mask, grid)}: take "
+            f"{size.min() / 2:.2g} mm or less"
         )
 
 

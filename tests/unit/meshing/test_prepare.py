@@ -49,7 +49,7 @@ def test_small_pieces_apart_are_counted() -> None:
 def test_one_voxel_and_a_region_apart_are_refused_by_name() -> None:
     array = block()
     array[9, 9, 9] = 3
-    with pytest.raises(InputError, match="'lesion' has 1 voxel; at least 8"):
+    with pytest.raises(InputError, match=r"has 1 voxel near \(9.0, 9.0, 9.0\) mm; at least 8"):
         prepared(labels(array), REGIONS, REGIONS, 4.0)
     assert prepared(labels(array), REGIONS, ("trabecular",), 4.0).order == [2, 3, 1]
     array = block()

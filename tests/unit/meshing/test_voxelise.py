@@ -113,7 +113,7 @@ def test_bad_input_is_refused(bone: Bone) -> None:
     with pytest.raises(InputError, match="0 voxels"):
         voxel_mesh(labels.with_array(one), 1.0)
     one[40, 40, 40] = 1
-    with pytest.raises(InputError, match="1 voxels"):
+    with pytest.raises(InputError, match=r"1 voxel of .* near \(3.5, -39.5, 120.5\) mm"):
         voxel_mesh(labels.with_array(one), 1.0)
     with pytest.raises(InputError, match=r"none of the regions.*cortex"):
         voxel_mesh(labels, 1.0, regions=("vertebra",))
@@ -131,3 +131,25 @@ def test_left_handed_bricks_turn_outward() -> None:
     mesh = VoxelMesh(np.ones((1, 1, 1), dtype=np.uint8), grid, {1: "bone"})
     x = mesh.nodes_mm[mesh.world_elements[0]]
     assert np.linalg.det(x[[1, 3, 4]] - x[0]) == pytest.approx(8.0)
+
+
+def test_a_region_without_a_cube_is_refused_with_its_place() -> None:
+    array = np.zeros((12, 12, 12), dtype=np.uint8)
+    array[1:11, 1:11, 1:11] = 1
+    array[6, 6, 6] = 3
+    labels = LabelMap(
+        array, Grid.of(array.shape, 1.0, (10.0, 0.0, 0.0)), {1: "cortex", 3: "lesion"}
+    )
+    with pytest.raises(
+        InputError, match=r"'lesion' \(1 mm3 near \(16.0, 6.0, 6.0\) mm\) has no cube"
+    ):
+        voxel_mesh(labels, 3.0)
+    assert set(np.unique(voxel_mesh(labels, 3.0, keep_regions=False).region)) == {0, 1}
+
+
+@pytest.mark.parametrize(("spacing", "unit"), [(1e-3, "metres"), (1e3, "micrometres")])
+def test_an_image_in_other_units_is_refused(spacing: float, unit: str) -> None:
+    array = np.pad(np.ones((10, 10, 10), dtype=np.uint8), 1)
+    labels = LabelMap(array, Grid.of(array.shape, spacing), {1: "cortex"})
+    with pytest.raises(InputError, match=rf"near \(.*looks like {unit}: multiply"):
+        voxel_mesh(labels, 2.0)
