@@ -198,11 +198,17 @@ def vertebra_anatomy(mask: Mask, grid: Grid) -> VertebraAnatomy:
 
 
 def _rough_axes(mask: Mask, grid: Grid, centre: Float) -> Float:
-    """Return left, posterior, superior as columns: the arch lies behind the body's middle."""
+    """Return left, posterior, superior as columns: the world's, if the arch lies on its back side.
+
+    Else, as in a world with other axes than LPS, the arch tells where the back is.
+    """
     behind = grid.world(np.argwhere(mask)).mean(axis=0) - centre
     behind[2] = 0.0
-    if float(np.linalg.norm(behind)) < ARCH_MM:
+    length = float(np.linalg.norm(behind))
+    if length < ARCH_MM or behind[1] > length / 2:
         return np.eye(3)
+    if behind[1] < -length / 2:
+        return np.diag([-1.0, -1.0, 1.0])
     posterior, up = unit(behind), np.array([0.0, 0.0, 1.0])
     return np.column_stack([np.cross(posterior, up), posterior, up])
 

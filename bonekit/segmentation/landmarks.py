@@ -24,8 +24,9 @@ WRONG_SIDE = 0.8  # sureness of the side by shape from which on another side is 
 MAYBE_WRONG_SIDE = 0.5
 # Loss of height of a vertebral body by which a fracture is graded 1, 2, 3: Genant et al. 1993,
 # J Bone Miner Res 8:1137 (unverified: quoted from memory). There the reader compares with what
-# the height should be; here with the tallest part of the same body.
+# the height should be; here with the rear of the same body, or the rear with its front.
 GENANT = ((0.40, 3, "severe"), (0.25, 2, "moderate"), (0.20, 1, "mild"))
+REAR_ALLOWED = 0.20  # lower behind than in front, as healthy lower lumbar bodies are
 ARCH_BEHIND = 0.5  # cosine between a vertebra's back and the patient's
 
 
@@ -140,10 +141,11 @@ def _crushed(vertebra: VertebraAnatomy) -> Iterator[Finding]:
     heights = vertebra.heights_mm
     if heights is None:
         return
-    loss = 1.0 - min(heights) / max(heights)
+    front, middle, rear = heights
+    behind = 1.0 - rear / front - REAR_ALLOWED
+    loss = max(1.0 - front / rear, 1.0 - middle / rear, behind)
     for limit, grade, word in GENANT:
         if loss >= limit:
-            front, middle, rear = heights
             text = (
                 f"the vertebral body is deformed: {front:.1f} mm high in front, {middle:.1f} mm in "
                 f"the middle, {rear:.1f} mm behind, a loss of {loss:.0%} ({word}, like grade "

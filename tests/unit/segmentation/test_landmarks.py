@@ -123,7 +123,9 @@ class TestFindings:
         assert codes(anatomy) == ["warning landmark-missing"]
         assert "lesser trochanter was not found" in findings_of(anatomy)[0].message
 
-    @pytest.mark.parametrize(("front", "grade"), [(0.85, None), (0.78, 1), (0.70, 2), (0.55, 3)])
+    @pytest.mark.parametrize(
+        ("front", "grade"), [(0.85, None), (0.78, 1), (0.70, 2), (0.55, 3), (1.2, None), (1.75, 1)]
+    )
     def test_a_collapsed_body_is_graded(self, vertebra, front: float, grade: int | None) -> None:
         """Tilt the upper endplate's surface until the front has that share of the rear."""
         anatomy = vertebra[0]
