@@ -283,6 +283,26 @@ class RiskFigure(_Part):
     thresholds: tuple[ThresholdResult, ...]
 
 
+class LandmarkResult(_Part):
+    """A named point of the bone."""
+
+    name: str
+    point_mm: tuple[float, float, float] | None = Field(description="world LPS; null: not found")
+    uncertainty_mm: float | None = Field(description="standard error of its place")
+    confidence: float = Field(description="0, not found, to 1: share of the evidence that agrees")
+    given: bool = Field(description="placed by the user")
+    note: str = Field(description="what it rests on, or why it is missing")
+
+
+class AngleResult(_Part):
+    """A named angle of the bone."""
+
+    name: str
+    value_deg: float | None
+    uncertainty_deg: float | None = Field(description="standard error")
+    note: str = Field(description="definition, or why it is missing")
+
+
 class Result(_Part):
     """Everything a run found out about one bone."""
 
@@ -314,6 +334,8 @@ class Result(_Part):
     balance: Balance
     segmentation_method: str
     measures: dict[str, float] = Field(description="landmarks and sizes; unit in the name")
+    landmarks: tuple[LandmarkResult, ...] = ()
+    angles: tuple[AngleResult, ...] = ()
     remarks: tuple[Remark, ...]
     scan: dict[str, Any] = Field(description="kVp, kernel, spacing; never who was scanned")
     inputs: tuple[InputRecord, ...]

@@ -19,7 +19,9 @@ from bonekit.fem.laws import Law
 from bonekit.fem.simulation import judge_all
 from bonekit.fem.strength import of_bone
 from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview, strain_map
+from bonekit.figures.anatomy import anatomy_drawing
 from bonekit.finished import Finished
+from bonekit.landmark_results import angle_results, landmark_results
 from bonekit.lesion_results import intact_result, lesion_results
 from bonekit.lesions import destroyed_mm
 from bonekit.meshing.interchange import write_mesh
@@ -69,6 +71,7 @@ def draw(finished: Finished) -> tuple[dict[str, bytes], bytes]:
     pictures = {
         "overlay": overlay(finished.ct, finished.labels, at),
         "levels": levels(finished.ct, finished.labels),
+        "landmarks": anatomy_drawing(model.mesh, finished.segmentation.anatomy),
         "load": load_drawing(model),
         "modulus": modulus_map(model.mesh, model.E_MPa),
         "strain": strain_map(model.mesh, strength.utilisation),
@@ -197,6 +200,8 @@ def summarise(
         ),
         segmentation_method=segmentation.method,
         measures=dict(segmentation.measures),
+        landmarks=landmark_results(segmentation.anatomy.landmarks),
+        angles=angle_results(segmentation.anatomy.angles),
         remarks=remarks(finished),
         scan=dict(finished.scan),
         inputs=tuple(InputRecord(role=r, sha256=h) for r, h in finished.inputs.items()),

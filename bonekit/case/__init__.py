@@ -39,6 +39,18 @@ class SegmentationSettings(Part):
     )
 
 
+class AnatomySettings(Part):
+    """Landmarks that the user knows better than the program."""
+
+    landmarks_mm: dict[str, tuple[float, float, float]] = Field(
+        default_factory=dict,
+        description="Points by their names, LPS mm, in place of those that were found. Femur: "
+        "head_centre, neck_centre, greater_trochanter, lesser_trochanter, shaft_proximal, "
+        "shaft_distal, medial_condyle, lateral_condyle. Vertebra: superior_endplate, "
+        "inferior_endplate, canal, left_pedicle, right_pedicle, spinous_process.",
+    )
+
+
 class MeshSettings(Part):
     """The voxel mesh."""
 
@@ -130,6 +142,7 @@ class Case(Part):
     )
     patient: PatientSettings = PatientSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
+    anatomy: AnatomySettings = AnatomySettings()
     calibration: CalibrationSettings | None = Field(
         default=None,
         description="Without one a default line is used and the result says uncalibrated.",

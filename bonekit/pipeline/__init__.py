@@ -121,7 +121,7 @@ def solve_again(
     folder = RunFolder(_run_folder(out), STAGES, OPTIONAL)
     known, hashes = _stored_case(folder)
     settings = read_case(case) if case else known
-    kept = ("bone", "synthetic", "series_uid", "segmentation")
+    kept = ("bone", "synthetic", "series_uid", "segmentation", "anatomy")
     settings = settings.model_copy(update={name: getattr(known, name) for name in kept})
     _check(settings)
     _check_calibration(settings, known)

@@ -48,6 +48,7 @@ from bonekit.report import write_report
 from bonekit.resolve import loading_of
 from bonekit.result import Result
 from bonekit.runfolder import RunFolder, measured, write_json
+from bonekit.segmentation.landmarks import described
 from bonekit.storage import (
     load_segmentation,
     load_solution,
@@ -84,7 +85,7 @@ def segment_stage(
     def work() -> None:
         ct = scan.ct
         progress("segment", 0.2, "finding the bone")
-        found = bone_in(ct, case)
+        found = described(bone_in(ct, case), case.anatomy.landmarks_mm, ct.grid)
         save_segmentation(folder.path, found, ct.grid)
         write(ct.crop(*around(found)), folder.path / "ct.nii.gz")
         spacing = [round(float(h), 4) for h in ct.spacing_mm]
@@ -93,6 +94,7 @@ def segment_stage(
 
     settings = case.segmentation.model_dump(exclude={"labels", "lesions"})
     inputs = {**hashes, "bone": case.bone, "series": case.series_uid, "settings": settings}
+    inputs["anatomy"] = entry(case.anatomy)
     folder.stage("segment", inputs, work)
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from bonekit.image.writing import replacing
 from bonekit.report import tables
+from bonekit.report.landmarks import landmarks
 from bonekit.report.pictures import in_order
 from bonekit.report.text import bone_name, number, readable, rows, without_folders
 from bonekit.result import Result
@@ -60,6 +61,7 @@ def render(result: Result, figures: Mapping[str, bytes]) -> str:
         balance=tables.balance_of(result.balance),
         parameters=tables.parameters,
         measures=rows(result.measures),
+        landmarks=landmarks(result),
         scan=rows(result.scan),
         minutes=sum(stage.seconds for stage in result.stages if not stage.reused) / 60,
     )

@@ -31,6 +31,12 @@ PICTURES: dict[str, Picture] = {
         "Five axial planes from the top of the bone down; the dashed lines show where they lie.",
         "Five axial planes of the CT with the outlines of the segmented regions.",
     ),
+    "landmarks": Picture(
+        "Landmarks",
+        "What was found of the bone's anatomy, drawn through it, with the axes that follow. The "
+        "case file can give a point another place.",
+        "Surface of the bone from the front and from the side with its landmarks named.",
+    ),
     "load": Picture(
         "Load case",
         "Where the bone is loaded and where it is held. The arrow shows the direction of the "

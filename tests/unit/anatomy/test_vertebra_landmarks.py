@@ -119,5 +119,6 @@ def test_a_world_that_is_turned_about_changes_nothing() -> None:
     one, two = (find_vertebra(b.mask(g), g) for b in (bone, turned) for g in (b.grid(),))
     for mark, other in zip(one.landmarks, two.landmarks, strict=True):
         assert mark.name == other.name
-        assert np.linalg.norm(around @ other.point_mm - mark.point_mm) < 1.0
+        miss = np.linalg.norm(around @ other.point_mm - mark.point_mm)
+        assert miss < (2.5 if "pedicle" in mark.name else 1.0)  # anywhere along its tube
     assert between_deg(around @ two.anterior, one.anterior) < 0.5
