@@ -24,7 +24,9 @@ def export(
     cup: Flag = False,
     caps: Flag = False,
     pad: Flag = False,
-    load: bool = True,
+    load: str | None = None,
+    distal: str | None = None,
+    no_load: Flag = False,
     plastic: Flag = False,
     nu: float = 0.3,
     bins: float = 50.0,
@@ -56,8 +58,14 @@ def export(
         With --tetra: a pad of bone cement on the greater trochanter, which rests on the
         ground in a sideways fall.
     load
-        --no-load: tetrahedra without supports and load, in world coordinates (LPS) and not along
-        the axes of the load, which the head of the deck says.
+        With --tetra: the deck's load by name, single_leg_stance, sideways_fall (with --pad) or
+        endplate_compression; its numbers are those that the case states for it, or the defaults.
+        Without a name it is the load of the run.
+    distal
+        With --load sideways_fall: clamped or sliding; a hinge is nothing that decks hold.
+    no_load
+        Tetrahedra without supports and load, in world coordinates (LPS) and not along the axes of
+        the load, which the head of the deck says.
     plastic
         With --tetra: bone yields (von Mises, no hardening) at the strength of its law.
     nu
@@ -69,9 +77,15 @@ def export(
 
     parts = wanted_parts(cup, caps, pad)
     given = {f"--{name}": True for name in parts} | {
-        "--no-load": not load,
+        "--load": load is not None,
+        "--distal": distal is not None,
+        "--no-load": no_load,
         "--plastic": plastic,
     }
+    if (no_load and load) or (distal and not load):
+        raise InputError(
+            "--distal goes with --load NAME, and --no-load without: say which load the deck carries"
+        )
     refuse_unused("tetrahedra of a run (--tetra)", tetra and source.is_dir(), given)
     if not source.is_dir():
         if tetra:
@@ -79,7 +93,15 @@ def export(
         _export_mesh(source, out, nu, bins)
     elif tetra:
         mesh, _, found = export_tetrahedra(
-            source, out, edge, order, bins, parts, load=load, plastic=plastic
+            source,
+            out,
+            edge,
+            order,
+            bins,
+            parts,
+            load=False if no_load else load or True,
+            distal=distal,
+            plastic=plastic,
         )
         print(f"{mesh.n_elements} tetrahedra, {len(found.E_MPa)} materials")
     else:

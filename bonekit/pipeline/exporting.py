@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonekit.anatomy.femur import FemurAnatomy
-from bonekit.case import Case
+from bonekit.case import Case, parse_case
 from bonekit.density import DensityImage
 from bonekit.errors import InputError
+from bonekit.fem.cement import loaded_mesh
 from bonekit.fem.deck_reading import ForeignMesh, read_deck
 from bonekit.fem.deck_rewriting import with_materials
 from bonekit.fem.decks import (
@@ -42,7 +43,7 @@ from bonekit.meshing.sampling import Mesh
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.tetra import tetra_mesh
 from bonekit.pipeline.kept import ash_of, case_of, problem_of
-from bonekit.resolve import tissue_of
+from bonekit.resolve import loading_of, tissue_of
 from bonekit.runfolder import RunFolder
 from bonekit.segmentation.base import BONE_REGIONS, PARTS, Segmentation
 from bonekit.storage import load_segmentation
@@ -145,7 +146,8 @@ def export_tetrahedra(
     bins_MPa: float = 50.0,
     parts: Sequence[Part] = (),
     *,
-    load: bool = True,
+    load: bool | str = True,
+    distal: str | None = None,
     plastic: bool = False,
 ) -> tuple[TetMesh, Float, Bins]:
     """Mesh the bone of a run with tetrahedra and write them as a deck that can be solved.
@@ -164,8 +166,11 @@ def export_tetrahedra(
         Tetrahedra of 4 or 10 nodes.
     parts : sequence of str
         Of bone cement, see `fitted_parts`: the run's load then acts on their flat faces.
-    load : bool
-        Without it the deck has no step, and its coordinates are in the world (LPS).
+    load : bool or str
+        Whether the deck has the load of the run; False: no step, coordinates in the world (LPS).
+        Or the name of another load, see `load_of`.
+    distal : str, optional
+        How that other load holds the distal shaft.
     plastic : bool
         Bone yields at the strength of the case's law, see `perfect_plasticity`.
 
@@ -187,24 +192,59 @@ def export_tetrahedra(
         deck_writer(out)
     bone = bone_in(folder)
     case = case_of(bone.folder)
-    hardening = _hardening(case, bone.segmentation.bone, load and not fields) if plastic else None
-    problem = problem_of(RunFolder.of(folder, ("mesh",)), case) if load else None
-    made = parts_on(bone.segmentation, parts, problem.load if problem else None)
+    hardening = (
+        _hardening(case, bone.segmentation.bone, bool(load) and not fields) if plastic else None
+    )
+    on_axes = load_of(bone, load, distal)
+    made = parts_on(bone.segmentation, parts, on_axes[0] if on_axes else None)
     mesh = tetra_mesh(made.labels, edge_mm, (*BONE_REGIONS, *PARTS.values()), order=order)
     E = _moduli_beside_parts(bone, mesh)
     nu = case.material.nu
     if fields:
         write_mesh(mesh, out, {"E_MPa": E})
         return mesh, E, bin_moduli(E, bins_MPa)
-    if problem is None:
+    if on_axes is None:
         return mesh, E, export_mesh(mesh, E, nu, out, bins_MPa)
-    axes = problem.model.mesh.grid.direction
     anatomy = bone.segmentation.anatomy
-    deck, bins = loaded_deck(
-        mesh, E, nu, anatomy, problem.load, axes, made.parts, bins_MPa, hardening
-    )
+    deck, bins = loaded_deck(mesh, E, nu, anatomy, *on_axes, made.parts, bins_MPa, hardening)
     write_deck(deck, out)
     return mesh, E, bins
+
+
+def load_of(
+    bone: Bone, load: bool | str, distal: str | None = None
+) -> tuple[LoadCase, Float] | None:
+    """Load case of a bone with the axes along which it is simple, or None without a load.
+
+    Parameters
+    ----------
+    bone : Bone
+        Of a run with a finished mesh.
+    load : bool or str
+        True: that of the run. A name: with its numbers as the case states them for one of its
+        loads, else with the defaults.
+    distal : str, optional
+        How that named load holds the distal shaft, instead.
+
+    Raises
+    ------
+    InputError
+        If there is no such load, or it is none of this bone.
+    """
+    if not load:
+        return None
+    case, run = case_of(bone.folder), RunFolder.of(bone.folder.path, ("mesh",))
+    if load is True:
+        problem = problem_of(run, case)
+        return problem.load, problem.model.mesh.grid.direction
+    own = [one for one in (case.load, *case.more_loads) if one is not None and one.case == load]
+    stated = own[0].model_dump(mode="json", exclude_unset=True) if own else {}
+    content = {**stated, "case": load} | ({} if distal is None else {"distal": distal})
+    settings = parse_case({"load": content}, "of --load").load
+    segmentation, field = load_segmentation(run.path)
+    loading = loading_of(settings, segmentation.bone, case.patient.mass_kg)
+    mesh = loaded_mesh(segmentation, loading, case.mesh.edge_mm, field)
+    return loading.on(mesh, segmentation.anatomy, field), mesh.grid.direction
 
 
 def _hardening(case: Case, bone: str, load: bool) -> Hardening:
