@@ -55,10 +55,9 @@ def labelled(data: Path) -> Iterator[tuple[str, Surface, Row]]:
     """Surfaces of label maps: each region of its own, all made at once."""
     labels = read_labels(data / "ct-vertebra" / "sub-ct_seg-vert_label-22_msk.nii.gz")
     yield from regions("ct-vertebra", LabelMap(labels.array, labels.grid, LEVELS))
-    image = from_sitk(
-        sitk.ReadImage(data / "pelvis-muscle-labels" / "Pelvic-Ref-001" / "label.mhd")
-    )
-    yield from regions("Pelvic-Ref-001", LabelMap(image.array, image.grid, PELVIS))
+    for patient in ("Pelvic-Ref-001", "Pelvic-Ref-002", "Pelvic-Ref-004"):
+        image = from_sitk(sitk.ReadImage(data / "pelvis-muscle-labels" / patient / "label.mhd"))
+        yield from regions(patient, LabelMap(image.array, image.grid, PELVIS))
 
 
 def regions(name: str, labels: LabelMap) -> Iterator[tuple[str, Surface, Row]]:
