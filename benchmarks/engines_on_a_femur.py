@@ -107,8 +107,8 @@ def study(seed: int, bricks_mm: list[float], tetrahedra_mm: list[float]) -> dict
     for edge in bricks_mm:
         rows.append({"edge_mm": edge, **answer(bonekit.mesh(femur, edge), femur, ash, load)})
         print(rows[-1], flush=True)
-    for edge in tetrahedra_mm:  # the surface may be off by a sixth of that in voxels of 1 mm
-        mesh = tetra_mesh(femur.labels, edge, interfaces=(), order=2, surface_voxels=edge / 6)
+    for edge in tetrahedra_mm:  # the surface may be off by a twelfth of that in voxels of 1 mm
+        mesh = tetra_mesh(femur.labels, edge, interfaces=(), order=2, surface_voxels=edge / 12)
         rows.append({"edge_mm": edge, **answer(mesh, femur, ash, load)})
         print(rows[-1], flush=True)
     return {"seed": seed, "rows": rows, "finest_apart": apart(rows)}
