@@ -56,6 +56,7 @@ class NodalProblem:
         for name, array in (("displacement", values), ("force", force), ("node", nodes)):
             if not np.isfinite(array).all():
                 raise InputError(f"a {name} of the model is not a finite number")
+        _check_handed(nodes, mesh.elements)
         used = np.zeros(mesh.n_nodes, dtype=bool)
         used[mesh.elements] = True
         stray = force.any(axis=1) & ~used
@@ -180,6 +181,21 @@ class _CapArrays:
             out[c, 0] = force_N[own].sum(axis=0)
             out[c, 1] = np.cross(nodes_mm[own] - pivot, force_N[own]).sum(axis=0)
         return out
+
+
+def _check_handed(nodes_mm: Float, elements: Int) -> None:
+    """Refuse elements that are turned inside out, or have no volume, at their first corner."""
+    three = [1, 3, 4] if elements.shape[1] == 8 else [1, 2, 3]
+    corner = nodes_mm[elements[:, [0, *three]]]
+    volume = np.linalg.det(corner[:, 1:] - corner[:, :1])
+    wrong = np.flatnonzero(~(volume > 0))
+    if wrong.size:
+        few = ", ".join(str(n) for n in wrong[:8])
+        raise InputError(
+            f"{wrong.size} of {len(elements)} elements have no volume or a negative one: their "
+            f"nodes run the wrong way round (elements {few}{' ...' if wrong.size > 8 else ''}). "
+            "Swap two of their corners, or mesh anew"
+        )
 
 
 def settings(

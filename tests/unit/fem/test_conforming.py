@@ -194,6 +194,18 @@ def test_bad_models_are_refused(changes: dict[str, object], words: str) -> None:
         cube(**changes)
 
 
+@pytest.mark.parametrize("n", [4, 8])
+def test_elements_turned_inside_out_are_refused(n: int) -> None:
+    if n == 8:
+        mesh: Mesh = HexMesh(BRICK_CORNERS.astype(float), ALL[None, [4, 5, 6, 7, 0, 1, 2, 3]])
+    else:
+        corners = np.vstack([np.zeros(3), np.eye(3)])
+        mesh = TetMesh(corners, np.array([[0, 2, 1, 3]]), np.ones(1, dtype=np.uint8), {1: "bone"})
+    with pytest.raises(InputError, match=r"1 of 1 elements have no volume .* \(elements 0\)"):
+        held = (Constraint("b", ALL[:3]),)
+        solve_conforming(cube(mesh=mesh, constraints=held, loads=()))
+
+
 @pytest.mark.parametrize(
     ("constraints", "words"),
     [
