@@ -95,7 +95,7 @@ class Finished:
     @cached_property
     def lesions(self) -> tuple[Described, ...]:
         """Where the lesions lie and what cortex they took."""
-        return describe(self.segmentation, self.density, self.problem.lesions)
+        return describe(self.segmentation, self.density, self.problem.lesions, self.patient.pain)
 
     @cached_property
     def ash_density(self) -> Float:

@@ -239,6 +239,13 @@ class IntactResult(_Part):
         default=None,
         description="strain at a lesion over that of the intact bone there, under one force",
     )
+    mirror_distance_mm: float | None = Field(
+        default=None,
+        description="filled after the other side: distance that 90 % of the two surfaces keep",
+    )
+    mirror_share: float | None = Field(
+        default=None, description="of the filled voxels, those that come from the other side"
+    )
     location_score: int | None = Field(
         default=None,
         description="Damron et al. 2023, femur: strength left over 75 % 1, over 50 % 2, else 3",

@@ -17,6 +17,8 @@ from bonekit.errors import InputError
 G_M_S2 = 9.80665
 MASS_KG, HEIGHT_M = (25.0, 300.0), (1.0, 2.3)
 Side = Literal["above", "below", ""]
+Pain = Literal["mild", "moderate", "functional"]  # of a lesion, as Mirels scores it
+
 UNVERIFIED = "quoted from memory: unverified"
 
 
@@ -30,6 +32,8 @@ class Patient:
     height_m : float, optional
     soft_tissue_mm : float, optional
         Over the greater trochanter.
+    pain : "mild", "moderate" or "functional", optional
+        Of the lesion.
 
     Raises
     ------
@@ -40,6 +44,7 @@ class Patient:
     mass_kg: float | None = None
     height_m: float | None = None
     soft_tissue_mm: float | None = None
+    pain: Pain | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in (

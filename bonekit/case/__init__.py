@@ -17,6 +17,7 @@ from bonekit.case.loads import LoadSettings
 from bonekit.case.material import MaterialSettings
 from bonekit.case.part import Part
 from bonekit.errors import InputError
+from bonekit.risk import Pain
 
 
 class SegmentationSettings(Part):
@@ -80,6 +81,9 @@ class PatientSettings(Part):
     soft_tissue_mm: Annotated[float, Field(ge=0, le=200)] | None = Field(
         default=None, description="Over the greater trochanter."
     )
+    pain: Pain | None = Field(
+        default=None, description="Of the lesion: with it Mirels' score is complete."
+    )
 
 
 class UncertaintySettings(Part):
@@ -115,6 +119,11 @@ class IntactSettings(Part):
     )
     rim_mm: Annotated[float, Field(ge=0, le=10)] = Field(
         default=2.0, description="How far round a lesion the density is replaced, for its blur."
+    )
+    other_side: str | None = Field(
+        default=None,
+        description="Run folder of the same bone of the other side: lesions are filled after its "
+        "mirror image, not after the bone around them.",
     )
 
 

@@ -15,7 +15,7 @@ from bonekit.lesions.find import (
 )
 from bonekit.lesions.intact import Intact, intact
 from bonekit.lesions.location import Location, femur_regions, locate, vertebra_regions
-from bonekit.lesions.mirels import Mirels, Pain, location_score, mirels
+from bonekit.lesions.mirels import Mirels, location_score, mirels
 from bonekit.lesions.mirror import Mirrored, intact_from
 from bonekit.lesions.sites import LEVELS, femur_site
 
@@ -31,7 +31,6 @@ __all__ = [
     "Location",
     "Mirels",
     "Mirrored",
-    "Pain",
     "carve",
     "compare_lesions",
     "cortical_involvement",

@@ -14,7 +14,8 @@ from bonekit.lesions.cortical import Cortical, cortical_involvement
 from bonekit.lesions.find import Lesion, lesion_map
 from bonekit.lesions.intact import intact
 from bonekit.lesions.location import Location, locate
-from bonekit.lesions.mirels import Mirels, Pain, mirels
+from bonekit.lesions.mirels import Mirels, mirels
+from bonekit.risk import Pain
 from bonekit.segmentation.base import Segmentation
 
 

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from bonekit.errors import InputError
 from bonekit.lesions.find import LesionKind
+from bonekit.risk import Pain
 
-Pain = Literal["mild", "moderate", "functional"]
 Points = Literal[1, 2, 3]
 
 # Mirels, Clin Orthop 1989 (unverified: quoted from memory). He does not bound "peritrochanteric";

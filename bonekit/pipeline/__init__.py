@@ -160,7 +160,7 @@ def _onwards(folder: RunFolder, case: Case, hashes: dict[str, str], progress: Pr
     solve_stage(folder, case, progress)
     peak_stage(folder, case, progress)
     uncertainty_stage(folder, case, progress)
-    intact_stage(folder, case, progress)
+    intact_stage(folder, case, hashes, progress)
     sweep_stage(folder, case, progress)
     others = _further_loads(folder, case, hashes, progress)
     return report_stage(folder, case, hashes, others, progress)
@@ -187,7 +187,13 @@ def _inputs(scan: str | Path, case: Case) -> dict[str, str | Path | None]:
     """Files and folders that go in, by their role."""
     masks = getattr(case.calibration, "masks", None)
     parts = case.segmentation
-    return {"scan": scan, "labels": parts.labels, "lesions": parts.lesions, "tissues": masks}
+    return {
+        "scan": scan,
+        "labels": parts.labels,
+        "lesions": parts.lesions,
+        "tissues": masks,
+        "other_side": case.intact.other_side,
+    }
 
 
 def _check(case: Case) -> None:
@@ -240,6 +246,8 @@ def _begin(folder: RunFolder, case: Case, hashes: dict[str, str]) -> None:
             stored["segmentation"][role] = "given"
     if stored["calibration"] is not None and stored["calibration"].get("masks") is not None:
         stored["calibration"]["masks"] = "given"
+    if stored["intact"]["other_side"] is not None:
+        stored["intact"]["other_side"] = "given"
     content = {
         "case": stored,
         "inputs": hashes,

@@ -8,7 +8,7 @@ from pathlib import Path
 from bonekit.errors import InputError
 from bonekit.image.files import suffix_of
 from bonekit.image.writing import sidecar
-from bonekit.runfolder import digest_of_file, digest_of_files
+from bonekit.runfolder import RunFolder, digest_of_file, digest_of_files
 
 
 def hashes_of(
@@ -21,6 +21,8 @@ def hashes_of(
             continue
         if not Path(path).exists():
             raise InputError(f"{role}: there is no file or folder {path}")
+        if role == "other_side":
+            RunFolder.of(path, ("density",))  # refuses what is no run folder or not so far
         _check_apart(role, Path(path).resolve(), out.resolve(), own)
         parts = _parts(role, Path(path))
         found[role] = digest_of_files(parts) if len(parts) > 1 else digest_of_file(parts[0])
@@ -32,6 +34,8 @@ def _parts(role: str, path: Path) -> list[Path]:
     one_slice = role == "scan" and path.is_file() and not suffix_of(path)
     if suffix_of(path) in (".mhd", ".nhdr") or (one_slice and path.suffix.lower() != ".zip"):
         return [p for p in path.parent.iterdir() if p.is_file()]  # the voxels lie beside it
+    if role == "other_side":
+        return [path / name for name in ("segmentation.json", "labels.nii.gz", "density.nii.gz")]
     if role in ("labels", "tissues") and suffix_of(path):  # names decide too
         tables = (sidecar(path), path.with_name("dataset.json"))
         return [path, *(p for p in tables if p.is_file())]

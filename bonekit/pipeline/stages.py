@@ -212,7 +212,9 @@ def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None
     folder.stage("uncertainty", inputs, work)
 
 
-def intact_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
+def intact_stage(
+    folder: RunFolder, case: Case, hashes: Mapping[str, str], progress: Progress
+) -> None:
     """solution.npz -> intact.json, intact.png: the strength of the bone with its lesions filled."""
     segmentation, field = load_segmentation(folder.path)
     wanted = case.intact.compare and bool(segmentation.labels.mask("lesion").any())
@@ -226,7 +228,9 @@ def intact_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
         _write_picture(picture, folder.path / "intact.png")
         write_json(folder.path / "intact.json", told)
 
-    inputs = {"settings": entry(case.intact), "criterion": case.criterion}
+    settings = case.intact.model_dump(mode="json", exclude={"other_side"})
+    other = hashes.get("other_side")
+    inputs = {"settings": settings, "criterion": case.criterion, "other_side": other}
     folder.stage("intact", inputs, work)
 
 

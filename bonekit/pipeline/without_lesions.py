@@ -7,6 +7,7 @@ from typing import Any
 
 from bonekit.case import Case
 from bonekit.density import DensityImage
+from bonekit.errors import InputError
 from bonekit.fem.cement import loaded_mesh
 from bonekit.fem.lesion_strain import lesion_strain_fold
 from bonekit.fem.model import Solution
@@ -14,10 +15,13 @@ from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
 from bonekit.fem.tissue import LesionPolicy
 from bonekit.figures.filled import filled_drawing
 from bonekit.image.volume import Grid
-from bonekit.lesions import intact
+from bonekit.lesions import Intact, intact, intact_from
+from bonekit.pipeline.kept import ash_of
 from bonekit.pipeline.peak import linear_criterion
 from bonekit.resolve import loading_of, tissue_of
+from bonekit.runfolder import RunFolder
 from bonekit.segmentation.base import Segmentation
+from bonekit.storage import load_segmentation
 
 
 def without_lesions(
@@ -40,7 +44,7 @@ def without_lesions(
         Of the bone with its lesions.
     """
     labels = segmentation.labels.resample(ash.grid)
-    made = intact(labels, ash, case.intact.rim_mm)
+    made, mirrored = _filled(case, segmentation, ash)
     whole = replace(segmentation, labels=made.labels)
     loading = loading_of(case.load, segmentation.bone, case.patient.mass_kg)
     problem = set_up(
@@ -62,4 +66,23 @@ def without_lesions(
         "filled_ml": float(made.filled.sum() * ash.grid.voxel_mm3 / 1000.0),
         "strain_fold": lesion_strain_fold(*seen, problem, solution),
     }
-    return told, filled_drawing(ash, made.density, labels, made.filled)
+    return told | mirrored, filled_drawing(ash, made.density, labels, made.filled)
+
+
+def _filled(
+    case: Case, segmentation: Segmentation, ash: DensityImage
+) -> tuple[Intact, dict[str, float]]:
+    """Fill the lesions after the other side if it was given, else after the bone around them."""
+    place, rim_mm = case.intact.other_side, case.intact.rim_mm
+    if place is None:
+        return intact(segmentation.labels.resample(ash.grid), ash, rim_mm), {}
+    if place == "given":
+        raise InputError(
+            "the run folder does not keep where the other side is: use `bonekit run`, or "
+            "intact.other_side"
+        )
+    other = RunFolder.of(place, ("density",))
+    found = intact_from(
+        segmentation, ash, load_segmentation(other.path)[0], ash_of(other), rim_mm=rim_mm
+    )
+    return found.intact, {"mirror_distance_mm": found.distance_mm, "mirror_share": found.share}

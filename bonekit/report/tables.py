@@ -94,8 +94,9 @@ def intact(result: Result) -> str:
         return ""
     it = result.intact
     lost = f"cost {it.lost:.1%} of it" if it.lost >= 0 else f"add {-it.lost:.1%} to it"
+    like = "that around them" if it.mirror_share is None else "that of the other side"
     return (
-        f"With its lesions filled by bone like that around them ({it.filled_ml:.1f} ml, the rim "
+        f"With its lesions filled by bone like {like} ({it.filled_ml:.1f} ml, the rim "
         f"included) this bone would bear {it.strength_N / 1000:.2f} kN by linear analysis: the "
         f"lesions {lost}.{_scored(it)}"
     )

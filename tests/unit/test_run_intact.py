@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bonekit.case import Case, parse_case, read_case
+from bonekit.case import Case, PatientSettings, parse_case, read_case
+from bonekit.errors import InputError
 from bonekit.pipeline import run, stages
 
 if TYPE_CHECKING:
@@ -76,3 +77,32 @@ def test_strain_place_and_cortex_of_the_lesion_are_told(patient: Patient, tmp_pa
 def test_comparison_can_be_left_out(patient: Patient, tmp_path: Path) -> None:
     case = case_of(patient, intact={"compare": False})
     assert run(patient.ct, tmp_path / "run", case=case).intact is None
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_lesions_are_filled_after_the_other_side(patient: Patient, tmp_path: Path) -> None:
+    """The patient's own healthy twin, mirrored, stands for the other side."""
+    first = run(patient.ct, tmp_path / "around", case=case_of(patient))
+    twin = tmp_path / "twin"
+    run(patient.ct, twin, case=case_of(patient))
+    intact = {"compare": True, "rim_mm": 2.0, "other_side": str(twin)}
+    out = tmp_path / "run"
+    case = case_of(patient, intact=intact)
+    case = case.model_copy(update={"patient": PatientSettings(pain="mild")})
+    result = run(patient.ct, out, case=case)
+    assert first.intact is not None
+    assert result.intact is not None
+    assert first.intact.mirror_share is None
+    assert result.intact.mirror_distance_mm is not None
+    assert result.intact.mirror_distance_mm < 3.0
+    assert result.intact.strength_N == pytest.approx(first.intact.strength_N, rel=0.1)
+    assert str(twin) not in (out / "case.json").read_text(encoding="utf-8")
+    assert "that of the other side" in (out / "report.html").read_text(encoding="utf-8")
+    (lesion,) = result.lesions
+    assert lesion.mirels is None or lesion.mirels.score is not None
+
+
+def test_the_other_side_must_be_a_run_folder(patient: Patient, tmp_path: Path) -> None:
+    intact = {"compare": True, "rim_mm": 2.0, "other_side": str(tmp_path)}
+    with pytest.raises(InputError, match="is not a run folder"):
+        run(patient.ct, tmp_path / "run", case=case_of(patient, intact=intact))

@@ -201,8 +201,8 @@ def test_elements_turned_inside_out_are_refused(n: int) -> None:
     else:
         corners = np.vstack([np.zeros(3), np.eye(3)])
         mesh = TetMesh(corners, np.array([[0, 2, 1, 3]]), np.ones(1, dtype=np.uint8), {1: "bone"})
+    held = (Constraint("b", ALL[:3]),)
     with pytest.raises(InputError, match=r"1 of 1 elements have no volume .* \(elements 0\)"):
-        held = (Constraint("b", ALL[:3]),)
         solve_conforming(cube(mesh=mesh, constraints=held, loads=()))
 
 
