@@ -109,6 +109,7 @@ def _density(finished: Finished) -> Iterator[Remark]:
             code="contrast-agent",
             message="the scan names a contrast agent: it raises HU, and density and strength too",
         )
+    yield from _lost_regions(finished)
     lost = finished.problem.model.mesh.n_removed
     if lost:
         yield Remark(
@@ -124,6 +125,19 @@ def _density(finished: Finished) -> Iterator[Remark]:
             message=f"{100 * share:.2g} % of the elements have no or negative ash density, which "
             "bone has not: fat, air, or a line that is too low",
         )
+
+
+def _lost_regions(finished: Finished) -> Iterator[Remark]:
+    """Name the regions that are too small or thin for a cube of their own."""
+    mesh, labels = finished.problem.model.mesh, finished.segmentation.labels
+    for value, name in mesh.names.items():
+        if labels.mask(name).any() and not (mesh.region == value).any():
+            yield Remark(
+                severity="warning",
+                code="region-lost",
+                message=f"no cube is mostly {name}, though the labels hold it: it is too small or "
+                "thin for the edge of the cubes, and counts as what is around it",
+            )
 
 
 def _nodes_on_void(finished: Finished) -> int:

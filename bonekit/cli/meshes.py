@@ -28,6 +28,7 @@ def mesh(
     kind: Literal["voxel", "tetra", "surface"] | None = None,
     order: Literal[1, 2] = 1,
     fine: float | None = None,
+    surface_voxels: float = 0.5,
     cup: Flag = False,
     caps: Flag = False,
     pad: Flag = False,
@@ -55,6 +56,9 @@ def mesh(
         1: tetrahedra of 4 nodes; 2: of 10, with curved edges.
     fine
         Edge length of tetrahedra in lesions; by default 0.6 of the others.
+    surface_voxels
+        How far tetrahedra may lie off the labels, at the 95th percentile of each region's surface,
+        in voxels: edges get as short as that needs, and a mesh that is further off is refused.
     cup
         Add a cup of bone cement that fits the femoral head, flat on top (label 20). Parts need
         the anatomy: give the folder of a run.
@@ -102,7 +106,8 @@ def mesh(
     elif kind == "voxel":
         _bricks(_labels(source, parts), out, edge or 1.5, coarsen, smooth_boundary, bool(parts))
     else:
-        _tetrahedra(_labels(source, parts), out, edge or 3.0, order, fine, plot)
+        sizes = edge or 3.0, fine, surface_voxels
+        _tetrahedra(_labels(source, parts), out, sizes, order, plot)
     print(out)
 
 
@@ -152,18 +157,24 @@ def _mend(
         made, changed = remesh(made, edge)
         print(_told(changed))
     check_surface(made)
-    print(report(made))
-    check(report(made))
+    told = report(made)
+    print(told)
+    check(told)
     write_surface(made, out)
 
 
 def _told(changed: Remeshed) -> str:
     low, median, high = changed.edge_mm
-    return (
+    text = (
         f"remeshed: {changed.n_before} -> {changed.n_after} triangles, edges of {median:.2g} mm "
         f"({low:.2g} to {high:.2g}), up to {changed.largest_mm:.2g} mm off the first, volume "
         f"{changed.volume_change:+.2%}"
     )
+    if changed.finer:
+        text += f"; {changed.finer:.1%} of the area has shorter edges, where walls are thin"
+    if changed.n_kept:
+        text += f"; {changed.n_kept} small shells keep their triangles"
+    return text
 
 
 def _surface(source: Path, out: Path, edge: float | None) -> None:
@@ -176,8 +187,9 @@ def _surface(source: Path, out: Path, edge: float | None) -> None:
     if edge is not None:
         made, changed = remesh(made, edge)
         print(_told(changed))
-    print(report(made, labels))
-    check(report(made, labels))
+    told = report(made, labels)
+    print(told)
+    check(told)
     write_surface(made, out)
 
 
@@ -202,8 +214,9 @@ def _bricks(
         joined = coarsen(cubes, np.ones(cubes.n_elements), coarsen_by)
         cubes, fields = joined.mesh, {"fill": joined.density_g_cm3}
         print(f"{joined.moved:.2%} of the volume came from cubes that were left out")
-    print(report(cubes, labels))
-    check(report(cubes, labels))
+    told = report(cubes, labels)
+    print(told)
+    check(told)
     if not smooth:
         write_mesh(cubes, out, fields)
         return
@@ -218,9 +231,8 @@ def _bricks(
 def _tetrahedra(
     labels: LabelMap,
     out: Path,
-    edge: float,
+    sizes: tuple[float, float | None, float],
     order: Literal[1, 2],
-    fine: float | None,
     plot: Path | None,
 ) -> None:
     import numpy as np
@@ -230,11 +242,18 @@ def _tetrahedra(
     from bonekit.meshing.tetra import tetra_mesh
     from bonekit.segmentation.base import BONE_REGIONS, PARTS
 
-    sizes = None if fine is None else {"lesion": fine}
-    regions = (*BONE_REGIONS, *PARTS.values())
-    made = tetra_mesh(labels, edge, regions, fine_mm=sizes, order=order)
-    print(report(made, labels))
-    check(report(made, labels))
+    edge, fine, voxels = sizes
+    made = tetra_mesh(
+        labels,
+        edge,
+        (*BONE_REGIONS, *PARTS.values()),
+        fine_mm=None if fine is None else {"lesion": fine},
+        order=order,
+        surface_voxels=voxels,
+    )
+    told = report(made, labels)
+    print(told)
+    check(told)
     write_mesh(made, out)
     if plot:
         from bonekit.figures.mesh_quality import mesh_quality_figure
