@@ -21,6 +21,7 @@ def export(
     tetra: Flag = False,
     edge: float = 3.0,
     order: Literal[1, 2] = 1,
+    surface_voxels: float = 0.5,
     cup: Flag = False,
     caps: Flag = False,
     pad: Flag = False,
@@ -49,6 +50,9 @@ def export(
         Edge length of the tetrahedra in mm.
     order
         1: tetrahedra of 4 nodes; 2: of 10.
+    surface_voxels
+        How far tetrahedra may lie off the labels, at the 95th percentile of each region's surface,
+        in voxels; more gives fewer elements.
     cup
         With --tetra: a cup of bone cement (E 2500 MPa, nu 0.3) on the femoral head; the force
         acts on its flat face.
@@ -102,6 +106,7 @@ def export(
             load=False if no_load else load or True,
             distal=distal,
             plastic=plastic,
+            surface_voxels=surface_voxels,
         )
         print(f"{mesh.n_elements} tetrahedra, {len(found.E_MPa)} materials")
     else:

@@ -149,6 +149,7 @@ def export_tetrahedra(
     load: bool | str = True,
     distal: str | None = None,
     plastic: bool = False,
+    surface_voxels: float = 0.5,
 ) -> tuple[TetMesh, Float, Bins]:
     """Mesh the bone of a run with tetrahedra and write them as a deck that can be solved.
 
@@ -171,6 +172,8 @@ def export_tetrahedra(
         Or the name of another load, see `load_of`.
     distal : str, optional
         How that other load holds the distal shaft.
+    surface_voxels : float
+        How far regions may lie off their labels, see `tetra_mesh`.
     plastic : bool
         Bone yields at the strength of the case's law, see `perfect_plasticity`.
 
@@ -197,7 +200,13 @@ def export_tetrahedra(
     )
     on_axes = load_of(bone, load, distal)
     made = parts_on(bone.segmentation, parts, on_axes[0] if on_axes else None)
-    mesh = tetra_mesh(made.labels, edge_mm, (*BONE_REGIONS, *PARTS.values()), order=order)
+    mesh = tetra_mesh(
+        made.labels,
+        edge_mm,
+        (*BONE_REGIONS, *PARTS.values()),
+        order=order,
+        surface_voxels=surface_voxels,
+    )
     E = _moduli_beside_parts(bone, mesh)
     nu = case.material.nu
     if fields:

@@ -250,7 +250,7 @@ def test_segment_does_not_replace_the_scan(
         ("bone.vtu", []),
         ("bone.msh", ["--kind", "voxel"]),
         ("bone.stl", []),
-        ("bone.vtu", ["--kind", "tetra"]),
+        ("bone.vtu", ["--kind", "tetra", "--surface-voxels", "2"]),
     ],
 )
 def test_mesh_of_a_label_map(

@@ -71,7 +71,9 @@ def test_a_deck_in_another_frame_is_refused(finished: Path, deck: Path, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_run_goes_out_as_tetrahedra(finished: Path, tmp_path: Path, order: int) -> None:
-    mesh, E, bins = export_tetrahedra(finished, tmp_path / "run.inp", 6.0, order, load=False)  # type: ignore[arg-type]
+    mesh, E, bins = export_tetrahedra(
+        finished, tmp_path / "run.inp", 6.0, order, load=False, surface_voxels=2.0
+    )  # type: ignore[arg-type]
     np.testing.assert_allclose(read_deck(tmp_path / "run.inp").nodes_mm, mesh.nodes_mm, atol=1e-9)
     assert "*STEP" not in (tmp_path / "run.inp").read_text()
     assert mesh.elements.shape[1] == (4 if order == 1 else 10)
@@ -85,7 +87,9 @@ def test_a_run_goes_out_as_tetrahedra(finished: Path, tmp_path: Path, order: int
 
 @pytest.mark.slow
 def test_tetrahedra_go_out_as_fields_that_are_not_binned(finished: Path, tmp_path: Path) -> None:
-    mesh, E, _ = export_tetrahedra(finished, tmp_path / "run.vtu", 8.0, load=False)
+    mesh, E, _ = export_tetrahedra(
+        finished, tmp_path / "run.vtu", 8.0, load=False, surface_voxels=2.0
+    )
     back, cells, _ = read_mesh(tmp_path / "run.vtu")
     np.testing.assert_array_equal(back.elements, mesh.elements)
     np.testing.assert_array_equal(cells["E_MPa"], E)
@@ -94,7 +98,9 @@ def test_tetrahedra_go_out_as_fields_that_are_not_binned(finished: Path, tmp_pat
 
 @pytest.mark.slow
 def test_tetrahedra_with_a_cup_carry_the_load_of_the_run(finished: Path, tmp_path: Path) -> None:
-    mesh, E, bins = export_tetrahedra(finished, tmp_path / "cup.inp", 7.0, parts=["cup"])
+    mesh, E, bins = export_tetrahedra(
+        finished, tmp_path / "cup.inp", 7.0, parts=["cup"], surface_voxels=2.0
+    )
     back = read_deck(tmp_path / "cup.inp")
     cup = mesh.region == 20
     assert (E[cup] == 2500.0).all()
@@ -123,7 +129,7 @@ def test_tetrahedra_carry_the_load_that_is_named(
     """A fall of a run in stance: the pad rests, the head moves along the first axis."""
     out = tmp_path / "fall.inp"
     code, _, error = command(
-        "export", finished, out, "--tetra", "--edge", "7", "--pad",
+        "export", finished, out, "--tetra", "--edge", "7", "--pad", "--surface-voxels", "2",
         "--load", "sideways_fall", "--distal", "sliding",
     )  # fmt: skip
     assert (code, error) == (0, "")

@@ -130,14 +130,19 @@ def test_region_agrees_with_the_parts_of_an_fe_model(data) -> None:
     folder = data / "fe-vertebra"
     place = json.loads((folder / "fixture.json").read_text())["grid"]
     labels = np.load(folder / "labels.npz")["labels_zyx"].transpose(2, 1, 0)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, 1 mm voxels
-    affine[:3, 3] = np.array(place["origin_ras"]) * [-1, -1, 1]
+    affine = np.eye(4)  # 1 mm voxels; what the file calls RAS is LPS: the arch lies at +y
+    affine[:3, 3] = place["origin_ras"]
     grid = Grid(labels.shape, affine)
     found = vertebra_anatomy(labels > 0, grid)
     inside = body_region(grid.points(), found)
-    assert inside[labels == 20].mean() > 0.98
+    body = labels == 20
     assert inside[labels == 48].mean() < 0.01
     assert found.anterior[1] < -0.98
+    # their body reaches 7 mm further back, into the roots of the pedicles
+    behind = found.local(grid.points())[..., 1] - found.depth_mm / 2
+    assert inside[body].mean() > 0.93
+    assert behind[body & ~inside].min() > 1.9
+    assert inside[body & (behind < 2.0)].mean() > 0.999
 
 
 def test_region_agrees_with_the_parts_of_a_network(data) -> None:
