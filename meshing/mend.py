@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.meshing.elements import corner_fitness, fitness
+from bonekit.meshing.elements import ROOM, corner_fitness, fitness
 from bonekit.meshing.lattice import Parts
 from bonekit.meshing.levelset import interfaces, on_surfaces
 from bonekit.meshing.shapes import Shape
@@ -18,10 +18,12 @@ Mask = NDArray[np.bool_]
 
 ROUNDS = 12  # for elements that are not good
 MORE = 24  # for the worst of them
+LAST = 18  # for those that are outside the limits, whose nodes may then leave their surfaces
 WORST = 0.8  # their fitness
 REACH = (0.4, 0.4, 0.2, 0.2, 0.1, 0.05)  # of the shortest edge at a node, round after round
 TRIES = 12  # places tried for each node in a round
 OFF_VOXELS = 0.2  # how far from its surface mending may take a node
+LAST_OFF_VOXELS = 0.5  # in the last rounds
 GAIN = 1e-3  # of fitness: the least that a move is made for
 MOST_NODES = 8000  # moved in a round, those at the worst elements first
 
@@ -30,7 +32,8 @@ def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
     """Move the nodes of bad elements to where the worst element about them is best.
 
     Places are tried at random, the same ones each time; nodes of interfaces move along them and
-    stay on them within a part of a voxel.
+    stay on them within a part of a voxel. For the few elements that are outside the limits even
+    then, nodes may leave their surfaces by up to half a voxel.
 
     Parameters
     ----------
@@ -53,6 +56,16 @@ def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
         for batch in stars.apart(todo):
             way = reach * random.uniform(-1, 1, (TRIES, len(batch), 3))
             _move(nodes, batch, way, stars, on, shapes, OFF_VOXELS * voxel_mm)
+        worst = fitness(nodes, tetrahedra)
+    for turn in range(LAST):
+        todo = _worst_nodes(worst, tetrahedra, 1 / ROOM)
+        if not todo.size:
+            break
+        reach = REACH[turn % len(REACH)]
+        for batch in stars.apart(todo):
+            way = reach * random.uniform(-1, 1, (TRIES, len(batch), 3))
+            off_mm = LAST_OFF_VOXELS * voxel_mm
+            _move(nodes, batch, way, stars, on, shapes, off_mm, along=False)
         worst = fitness(nodes, tetrahedra)
     return nodes, tetrahedra, reference
 
@@ -109,6 +122,7 @@ def _move(
     on: Mask,
     shapes: Sequence[Shape],
     off_mm: float,
+    along: bool = True,
 ) -> None:
     """Move each node of a batch to the best of its places, if that is better than where it is.
 
@@ -116,6 +130,8 @@ def _move(
     ----------
     way : ndarray of float, (n_tries, n_batch, 3)
         In shortest edges at each node.
+    along : bool
+        Whether nodes of surfaces move along them only.
     """
     rows, first = stars.of(batch)
     own = np.repeat(np.arange(len(batch)), np.diff(np.append(first, len(rows))))
@@ -123,7 +139,9 @@ def _move(
     is_node = stars.tetrahedra[rows] == batch[own][:, None]
     apart = np.linalg.norm(x - nodes[batch][own][:, None], axis=2)
     shortest = np.minimum.reduceat(np.where(is_node, np.inf, apart).min(axis=1), first)
-    way = _along(way * shortest[:, None], nodes[batch], on[batch], shapes)
+    way = way * shortest[:, None]
+    if along:
+        way = _along(way, nodes[batch], on[batch], shapes)
     good = _near_surfaces(nodes[batch], way, on[batch], shapes, off_mm)
     start = np.minimum.reduceat(corner_fitness(x), first)
     best, place = start + GAIN, nodes[batch]

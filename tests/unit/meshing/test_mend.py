@@ -5,6 +5,7 @@ import pytest
 
 from bonekit.errors import MeshQualityError
 from bonekit.image.volume import Grid
+from bonekit.meshing import mend
 from bonekit.meshing.conforming import check_parts
 from bonekit.meshing.distance import DistanceField, distance_field
 from bonekit.meshing.elements import ROOM, fitness
@@ -131,6 +132,21 @@ def test_nodes_of_surfaces_stay_on_them_when_mended(block: Parts) -> None:
     out = mended((spoilt, tetrahedra, reference), [shape], 1.0)[0]
     assert fitness(out, tetrahedra).min() > fitness(spoilt, tetrahedra).min() + 0.1
     assert np.abs(out[top][:, 2] - nodes[top][:, 2]).max() < 1e-6
+
+
+def test_what_can_not_be_mended_on_a_surface_leaves_it_by_half_a_voxel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slab = DistanceField((POINTS[..., 2] - 15).astype(np.float32), Grid.of(POINTS.shape[:3], 1.0))
+    shape = Shape(0, slab, 1.0)
+    flat = np.array([[10, 10, 15.0], [18, 10, 15.0], [10, 18, 15.0], [12.7, 12.7, 15.01]])
+    tetrahedra, reference = np.array([[0, 1, 2, 3]]), np.array([1])
+    out = mended((flat, tetrahedra, reference), [shape], 1.0)[0]
+    assert fitness(out, tetrahedra)[0] >= 1 / ROOM
+    assert 0.2 < np.abs(out[:, 2] - 15).max() <= 0.5
+    monkeypatch.setattr(mend, "LAST", 0)
+    kept = mended((flat, tetrahedra, reference), [shape], 1.0)[0]
+    assert fitness(kept, tetrahedra)[0] < 1 / ROOM
 
 
 def test_a_boundary_that_crosses_itself_is_taken_apart_or_refused(
