@@ -370,5 +370,5 @@ class TestSolver:
         mesh = TetMesh(nodes, np.arange(4)[None], np.ones(1, np.uint8))
         held = (Constraint("b", np.arange(3)),)
         load = Load("p", np.array([3]), np.ones((1, 3)))
-        with pytest.raises(ConvergenceError):
+        with pytest.raises(InputError, match="no volume"):
             solve_conforming(cube(mesh=mesh, constraints=held, loads=(load,)))
