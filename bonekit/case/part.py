@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from bonekit.part import Part
+
+__all__ = ["Kind", "Part", "Positive"]
 
 Positive = Annotated[float, Field(gt=0)]
 Kind = Literal["k2hpo4", "hydroxyapatite", "ash", "apparent", "wet"]
-
-
-class Part(BaseModel):
-    """A part of a case: unknown entries are refused, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

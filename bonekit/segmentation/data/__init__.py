@@ -1,0 +1,1 @@
+"""Images of subjects on disk, checked, and as a network takes them."""

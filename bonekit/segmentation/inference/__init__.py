@@ -1,0 +1,1 @@
+"""From images to labels with their uncertainty, in bounded memory."""

@@ -1,0 +1,1 @@
+"""Trained models on disk: weights, task, plan and card, in and out."""

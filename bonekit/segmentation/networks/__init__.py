@@ -1,0 +1,1 @@
+"""Networks of a task and a plan."""

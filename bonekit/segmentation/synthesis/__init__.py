@@ -1,0 +1,1 @@
+"""Images made from label maps, with lesions of exact truth."""

@@ -1,0 +1,1 @@
+"""Training: a plain loop that can be killed and taken up again."""
