@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.landmark import Landmark
 from bonekit.anatomy.vertebra import VertebraAnatomy
+from bonekit.errors import InputError
 from bonekit.fem.model import Solution
 from bonekit.image import read_labels, write
 from bonekit.image.volume import Grid
@@ -52,8 +53,19 @@ def save_segmentation(folder: Path, segmentation: Segmentation, field: Grid) -> 
 
 
 def load_segmentation(folder: Path) -> tuple[Segmentation, Grid]:
-    """Read what `save_segmentation` wrote: the segmentation and the scan's field of view."""
+    """Read what `save_segmentation` wrote: the segmentation and the scan's field of view.
+
+    Raises
+    ------
+    InputError
+        For a folder of an earlier bonekit, whose landmarks were stored otherwise.
+    """
     content = json.loads((folder / "segmentation.json").read_text(encoding="utf-8"))
+    if "landmarks" not in content["anatomy"]:
+        raise InputError(
+            f"{folder / 'segmentation.json'} names no landmarks: an earlier bonekit wrote it. "
+            "Run the scan again into a new folder"
+        )
     kind = FemurAnatomy if content["bone"].startswith("femur") else VertebraAnatomy
     parts: dict[str, Any] = {
         k: np.array(v) if isinstance(v, list) else v

@@ -7,6 +7,7 @@ from numpy.testing import assert_array_equal
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.landmark import Landmark
 from bonekit.anatomy.vertebra import VertebraAnatomy
+from bonekit.errors import InputError
 from bonekit.fem.model import Solution
 from bonekit.image import Grid, LabelMap
 from bonekit.meshing.voxel import VoxelMesh
@@ -84,6 +85,12 @@ def test_segmentation_comes_back(
     assert again.measures == {"volume_ml": 161.2}
     assert field.shape == FIELD.shape
     assert_array_equal(field.affine, FIELD.affine)
+
+
+def test_folder_of_an_earlier_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "segmentation.json").write_text('{"bone": "femur_left", "anatomy": {}}')
+    with pytest.raises(InputError, match="earlier bonekit"):
+        load_segmentation(tmp_path)
 
 
 def test_mesh_comes_back(tmp_path: Path) -> None:
