@@ -30,16 +30,27 @@ Positive = Annotated[float, Field(gt=0)]
 class Channel(Part):
     """One image of a subject.
 
-    ``ct`` normalisation clips to the foreground's 0.5 and 99.5 percentile in the data set and
-    takes its mean and deviation; ``zscore`` takes those of each image; ``rescale`` maps `values`
+    ``ct`` normalisation, of images in a unit, clips to the foreground's 0.5 and 99.5 percentile in
+    the data set and takes its mean and deviation; ``zscore`` takes those of each image; ``rescale`` maps `values`
     to 0..1 (nnU-Net: Isensee et al., Nature Methods 18:203, 2021).
     """
 
-    name: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     modality: Modality
     normalisation: Normalisation
     values: tuple[float, float] | None = None  # raw values outside of these stop the work
     optional: bool = False  # may be left out at test; dropped now and then in training
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        """Refuse a normalisation that the channel can't have."""
+        if self.values is not None and not self.values[0] < self.values[1]:
+            raise ValueError(f"values must rise, found {list(self.values)}")
+        if self.normalisation == "rescale" and self.values is None:
+            raise ValueError("rescale needs the values that become 0 and 1")
+        if self.normalisation == "ct" and self.modality not in ("ct", "map"):
+            raise ValueError("ct normalisation is for modality ct and map: others have no unit")
+        return self
 
 
 class Clean(Part):
@@ -107,10 +118,12 @@ class Task(Part):
         named += list(self.region_order or ())
         if unknown := sorted(set(named) - set(self.labels)):
             raise ValueError(f"{', '.join(unknown)}: not among the labels {', '.join(self.labels)}")
+        if "background" in named:
+            raise ValueError("background is what is left: no region, no clean-up, no lesion")
         if (self.regions is None) != (self.region_order is None):
             raise ValueError("regions need region_order, and region_order regions")
-        if self.regions is not None and len(self.regions) != len(self.region_order or ()):
-            raise ValueError("region_order must name one label per region")
+        if self.regions is not None:
+            _check_regions(self.regions, self.region_order or (), self.labels)
         return self
 
     @property
@@ -129,6 +142,19 @@ class Task(Part):
     def exclusive(self) -> bool:
         """Whether outputs exclude each other (softmax) or overlap (sigmoid)."""
         return self.regions is None
+
+
+def _check_regions(
+    regions: Mapping[str, tuple[str, ...]], order: tuple[str, ...], labels: Mapping[str, int]
+) -> None:
+    """Ask for regions from which the labels can be written again."""
+    if len(regions) != len(order):
+        raise ValueError("region_order must name one label per region")
+    for (name, parts), label in zip(regions.items(), order, strict=True):
+        if label not in parts:
+            raise ValueError(f"region {name} is written as {label}, which is no part of it")
+    if lost := set(labels) - {"background"} - set(order):
+        raise ValueError(f"region_order never writes {', '.join(sorted(lost))}")
 
 
 def _check_labels(labels: Mapping[str, int]) -> None:

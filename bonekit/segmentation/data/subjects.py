@@ -16,8 +16,8 @@ class Subject:
     Parameters
     ----------
     name : str
-    images : tuple of Path
-        One for each channel of the task, in its order.
+    images : tuple of Path or None
+        One for each channel of the task, in its order; None where an optional one is absent.
     labels : Path, optional
         Reference labels, absent in test data.
     columns : mapping of str to str
@@ -25,7 +25,7 @@ class Subject:
     """
 
     name: str
-    images: tuple[Path, ...]
+    images: tuple[Path | None, ...]
     labels: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
