@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 
 import bonekit
 from bonekit.errors import InputError
@@ -169,7 +170,24 @@ class RunFolder:
             self.drop(f"stages/{name}.json", *self.files[name])
 
     @contextmanager
-    def logging(self) -> Iterator[None]:
+    def working(self) -> Iterator[None]:
+        """Keep other runs out of the folder, and write bonekit's log to log.txt as well.
+
+        Raises
+        ------
+        InputError
+            If another run is at work in it. The lock is the system's: it goes with the process.
+        """
+        try:
+            with FileLock(self.path / "stages" / ".lock", timeout=0), self._logging():
+                yield
+        except Timeout as error:
+            raise InputError(
+                f"another run is at work in {self.path}. Wait for it, or choose another folder"
+            ) from error
+
+    @contextmanager
+    def _logging(self) -> Iterator[None]:
         """Write the log of all of bonekit to log.txt as well."""
         handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -97,7 +97,7 @@ def run(
     _check(settings)
     hashes = hashes_of(_inputs(scan, settings), Path(out), OURS)
     folder = RunFolder(out, STAGES, OPTIONAL)
-    with folder.logging():
+    with folder.working():
         _begin(folder, settings, hashes)
         source = Scan(Path(scan), settings.series_uid)
         segment_stage(folder, source, settings, hashes, progress)
@@ -125,7 +125,7 @@ def solve_again(
     settings = settings.model_copy(update={name: getattr(known, name) for name in kept})
     _check(settings)
     _check_calibration(settings, known)
-    with folder.logging():
+    with folder.working():
         _begin(folder, settings, hashes)
         folder.recall("segment")
         _refuse(folder)
@@ -146,7 +146,7 @@ def report_again(out: str | Path, progress: Progress = silent) -> Result:
     """
     folder = RunFolder(_run_folder(out), STAGES, OPTIONAL)
     settings, hashes = _stored_case(folder)
-    with folder.logging():
+    with folder.working():
         for name in (*STAGES,)[:-1]:
             folder.recall(name)
         folder.drop("stages/report.json")

@@ -144,12 +144,20 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_log_of_bonekit_goes_to_the_folder_and_only_while_asked(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", FILES)
-    with folder.logging():
+    with folder.working():
         logging.getLogger("bonekit.some.module").info("inside")
     logging.getLogger("bonekit").info("outside")
     text = (folder.path / "log.txt").read_text()
     assert "bonekit.some.module: inside" in text
     assert "outside" not in text
+
+
+def test_second_run_in_the_folder_is_refused_until_the_first_is_over(tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path / "run", FILES), RunFolder(tmp_path / "run", FILES)
+    with first.working(), pytest.raises(InputError, match="another run"), second.working():
+        pass
+    with second.working():
+        pass
 
 
 def test_measured_sees_the_peak_of_memory_and_the_time() -> None:
