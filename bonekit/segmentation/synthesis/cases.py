@@ -15,6 +15,7 @@ from bonekit.segmentation.synthesis.anatomy import Shape, Size
 from bonekit.segmentation.synthesis.lesions import (
     LESIONS,
     Inserted,
+    Kind,
     Lesion,
     LesionRecipe,
     insert_lesions,
@@ -166,7 +167,7 @@ def _recipes(task: Task, given: Mapping[str, Recipe]) -> dict[str, Recipe]:
         if channel.name in given:
             needed[channel.name] = given[channel.name]
         elif channel.name in ("in_phase", "out_phase"):
-            needed |= {"water": RECIPES["water"], "fat": RECIPES["fat"]}
+            needed |= {name: given.get(name, RECIPES[name]) for name in ("water", "fat")}
         else:
             name = recipe_name(channel.name, channel.modality)
             needed[name] = RECIPES[name]
@@ -207,7 +208,7 @@ def _lesions_of(task: Task) -> list[LesionRecipe]:
     if "lesion" not in task.labels:
         return []
     if task.channels[0].modality == "ct":
-        kinds = (("lytic", 2), ("blastic", 1), ("mixed", 1))
+        kinds: tuple[tuple[Kind, int], ...] = (("lytic", 2), ("blastic", 1), ("mixed", 1))
         return [LESIONS[kind].model_copy(update={"count": (0, most)}) for kind, most in kinds]
     return [LESIONS["ms"]]
 
