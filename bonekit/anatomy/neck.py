@@ -68,13 +68,13 @@ def fit_ball(outline_mm: Float, centre_mm: Float, radius_mm: float, error_mm: fl
         centre, radius, _ = robust_sphere(near[on])
     half = directions(400)[:200]
     rays = np.concatenate([half, -half])
-    met = _met(near, centre, radius, rays)
-    paired = float(np.mean(met[:200] | met[200:]))
+    hit = met(near, centre, radius, rays)
+    paired = float(np.mean(hit[:200] | hit[200:]))
     error = _centre_error(near, centre, radius, error_mm)
-    return Ball(centre, radius, float(met.mean()), paired, error)
+    return Ball(centre, radius, float(hit.mean()), paired, error)
 
 
-def _met(near: Float, centre: Float, radius: float, rays: Float) -> Mask:
+def met(near: Float, centre: Float, radius: float, rays: Float) -> Mask:
     """Tell in which directions (n, 3) the surface lies on a sphere."""
     on = np.abs(np.linalg.norm(near - centre, axis=1) - radius) < ON_SPHERE_MM
     if np.count_nonzero(on) < 50:
@@ -98,7 +98,7 @@ def head_landmark(solid: Solid, centre_mm: Float, radius_mm: float, neck_axis: F
     near = surface[np.linalg.norm(surface - centre_mm, axis=1) < 1.6 * radius_mm]
     rays = directions(400)
     rays = rays[rays @ neck_axis < AWAY_FROM_NECK]
-    share = float(_met(near, centre_mm, radius_mm, rays).mean())
+    share = float(met(near, centre_mm, radius_mm, rays).mean())
     error = _centre_error(near, centre_mm, radius_mm, solid.error_mm)
     note = f"sphere through the head; {share:.0%} of its surface away from the neck agrees"
     return Landmark("head_centre", centre_mm, error, share, note)

@@ -15,6 +15,11 @@ from bonekit.phantom.vertebra import VertebraShape
 
 KNEE_MM = 380.0  # below the neck, of the condyles
 CONDYLE_MM = (23.0, 26.0, 18.0)  # beside the axis, behind it, radius
+# their rears are where the plane that touches both balls does, see bonekit.anatomy.condyles
+_KNEE = {
+    f"{side}_condyle": np.array([sign * CONDYLE_MM[0], sum(CONDYLE_MM[1:]), -KNEE_MM])
+    for side, sign in (("medial", -1.0), ("lateral", 1.0))
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +47,7 @@ class Posed:
         return (np.asarray(vector, float) @ self.turn.T) * self.mirror
 
     def landmarks(self) -> dict[str, np.ndarray]:
-        beside, behind, radius = CONDYLE_MM
-        local = self.shape.landmarks() | {
-            "medial_condyle": np.array([-beside, behind + radius, -KNEE_MM]),
-            "lateral_condyle": np.array([beside, behind + radius, -KNEE_MM]),
-        }
+        local = self.shape.landmarks() | _KNEE
         return {name: self.world(point) for name, point in local.items()}
 
     def _inside(self, p: np.ndarray) -> np.ndarray:
@@ -61,7 +62,7 @@ class Posed:
         inside = (distance < 0) & (p[2] > low)
         if self.lesion is not None:
             site, radius_mm = self.lesion
-            centre = self.shape.sites()[site].astype(np.float32)
+            centre = (self.shape.sites() | _KNEE)[site].astype(np.float32)
             inside &= np.linalg.norm(p - centre[:, None], axis=0) > radius_mm
         return inside
 

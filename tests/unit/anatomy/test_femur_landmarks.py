@@ -18,6 +18,7 @@ from bonekit.errors import InputError
 from bonekit.image.volume import Grid
 from bonekit.phantom.parameters import FemurParameters
 
+CONDYLES = ("medial_condyle", "lateral_condyle")
 PROXIMAL = ("head_centre", "greater_trochanter", "lesser_trochanter")
 TRUE = {
     "head_centre": "head_centre_mm",
@@ -57,16 +58,27 @@ def test_landmarks_and_angles_in_any_pose(seed: int) -> None:
     assert "condyles" in version.note
 
 
-def test_condyles_and_anteversion_of_a_whole_femur() -> None:
-    bone = random_pose(1, knee=True)
+@pytest.mark.parametrize(("seed", "lesion"), [(1, None), (4, ("neck", 12.0))])
+def test_condyles_and_anteversion_of_a_whole_femur(
+    seed: int, lesion: tuple[str, float] | None
+) -> None:
+    bone = random_pose(seed, knee=True, lesion=lesion)
     anatomy = found(bone)
-    for name in ("medial_condyle", "lateral_condyle"):
-        miss = anatomy.landmark(name).point_mm - bone.landmarks()[name]
-        assert abs(miss @ bone.direction([0, 1, 0])) < 0.6  # backwards
-        assert np.linalg.norm(miss) < 1.5  # the rear of a ball is flat
+    assert anatomy.side == bone.parameters.side
+    assert max(misses(bone, anatomy, (*PROXIMAL, *CONDYLES)).values()) < 1.0
+    assert max(misses(bone, anatomy, CONDYLES).values()) < 0.5  # measured 0.2
+    assert all(anatomy.landmark(name).confidence > 0.9 for name in CONDYLES)
     version = anatomy.angles[1]
     assert version.value_deg == pytest.approx(bone.parameters.anteversion_deg, abs=1.0)
     assert anatomy.anteversion_deg == version.value_deg
+
+
+def test_a_condyle_without_its_rear_is_missing_and_so_is_the_line() -> None:
+    anatomy = found(random_pose(1, knee=True, lesion=("medial_condyle", 14.0)))
+    for name in CONDYLES:
+        assert anatomy.landmark(name).point_mm is None
+        assert "rear of the medial condyle is not round" in anatomy.landmark(name).note
+    assert anatomy.anteversion_deg is None
 
 
 @pytest.mark.parametrize(("side", "anteversion_deg"), [("left", -15.0), ("right", 35.0)])
