@@ -129,11 +129,25 @@ def _vnet(task: Task, plan: Plan) -> Core:
     """Milletari et al. 2016. It repeats its input to 16 channels, so that their number divides."""
     inputs = len(task.channels)
     fits = next(n for n in (1, 2, 4, 8, 16) if n >= inputs or n == VNET_WIDTH)
-    # dropout_dim: MONAI's own 3 would drop whole samples of slices, not channels
-    core: nn.Module = VNet(task.dims, fits, len(task.outputs), dropout_dim=task.dims)
+    core: nn.Module = VNet(task.dims, fits, len(task.outputs))
+    if task.dims == 2:
+        _drop_channels(core)
     if fits != inputs:
         core = nn.Sequential(Conv[Conv.CONV, task.dims](inputs, fits, 1), core)
     return core, (VNET_FACTOR,) * task.dims
+
+
+def _drop_channels(module: nn.Module) -> None:
+    """Make dropout of a network of slices drop channels.
+
+    MONAI's V-Net takes `Dropout3d` there (1.6.1 does not pass `dropout_dim` on), which takes the
+    samples of (B, C, H, W) for channels and drops whole ones.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.Dropout3d):
+            setattr(module, name, nn.Dropout2d(child.p))
+        else:
+            _drop_channels(child)
 
 
 def _segresnet(task: Task, plan: Plan) -> Core:

@@ -42,7 +42,7 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, *spatial)."""
-        normed = functional.layer_norm(
+        normed: Tensor = functional.layer_norm(
             x.movedim(1, -1), self.normalized_shape, self.weight, self.bias, self.eps
         )
         return normed.movedim(-1, 1)
@@ -62,7 +62,7 @@ class TokenMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix (B, C, *spatial) along all axes."""
-        y = self.linear[0](shift(self.norm(x), 0))
+        y: Tensor = self.linear[0](shift(self.norm(x), 0))
         for axis, (depthwise, linear) in enumerate(
             zip(self.depthwise, self.linear[1:], strict=True), start=1
         ):

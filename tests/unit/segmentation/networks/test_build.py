@@ -127,6 +127,12 @@ def test_vnet_takes_three_channels() -> None:
         assert network(torch.randn(1, 3, 32, 32)).shape == (1, 3, 32, 32)
 
 
+def test_vnet_of_slices_drops_channels_and_not_samples() -> None:
+    drops = [m for m in build(task("vnet", 2), plan(2)).modules() if "Dropout" in type(m).__name__]
+    assert drops
+    assert all(type(m) is nn.Dropout2d for m in drops)
+
+
 def test_plan_of_other_dimensions_and_too_few_stages_are_refused() -> None:
     with pytest.raises(InputError, match="2 dimensions"):
         build(task("dynunet", 2), plan(3))
