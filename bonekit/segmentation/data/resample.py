@@ -29,13 +29,16 @@ def target_grid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     return Grid.of((int(shape[0]), int(shape[1]), int(shape[2])), spacing, origin, grid.direction)
 
 
-def resample_image(image: Image, grid: Grid) -> Image:
-    """Bring an image onto a grid of the same axes by cubic splines, kept in its range."""
+def resample_image(image: Image, grid: Grid, limits: tuple[float, float] | None = None) -> Image:
+    """Bring an image onto a grid of the same axes by cubic splines.
+
+    Splines overshoot: the result is kept within `limits`, by default the range of the image.
+    """
     if image.grid.same_as(grid):
         return image
     float32 = image.with_array(image.array.astype(np.float32))
     moved = _resample(float32, grid, sitk.sitkBSpline3)
-    low, high = float(image.array.min()), float(image.array.max())
+    low, high = limits or (float(image.array.min()), float(image.array.max()))
     return moved.with_array(np.clip(moved.array, low, high))
 
 

@@ -1,1 +1,1 @@
-"""From images to labels with their uncertainty, in bounded memory."""
+"""Prediction: tiles, slices or whole volumes; on the grid of the files, in bounded memory."""
