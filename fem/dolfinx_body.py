@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bonekit.fem.dolfinx_compat import create_mesh, function_space, rows
+from bonekit.fem.dolfinx_log import Failure
 
 # Place of each basix node in VTK and Abaqus order, by the number of nodes of the element.
 BASIX = {
@@ -34,9 +35,14 @@ class Body:
             share(comm, model["nodes"]),
             kind,
             degree if curved else 1,
+            share(comm, destinations(model["nodes"], corners, comm.size)),
         )
         self.V = function_space(self.mesh, "Lagrange", degree, 3)
         self.owned = self.V.dofmap.index_map.size_local  # nodes; those of others come after
+        used = np.zeros(len(model["nodes"]), dtype=bool)
+        used[cells] = True
+        if self.V.dofmap.index_map.size_global != used.sum():  # a body cut in two would solve, too
+            raise Failure("error", "processes do not share the nodes between their cells")
         self.cell = np.asarray(self.mesh.topology.original_cell_index)
         dofs = rows(self.V.dofmap.list, cells.shape[1])
         self.node = np.zeros(self.owned + self.V.dofmap.index_map.num_ghosts, dtype=np.int64)
@@ -60,6 +66,38 @@ def share(comm: Any, array: Any) -> Any:
     bounds = [len(array) * r // comm.size for r in (comm.rank, comm.rank + 1)]
     kept = np.int64 if array.dtype.kind == "i" else np.float64
     return np.ascontiguousarray(array[bounds[0] : bounds[1]], dtype=kept)
+
+
+def destinations(nodes: Any, cells: Any, parts: int) -> Any:
+    """List the processes of each cell, (cells, 1 + parts): its owner, then those it touches or -1.
+
+    dolfinx 0.5 finds the nodes that processes share by the cells that go to more than one, and
+    drops these again.
+    """
+    owner = cut(nodes[cells[:, 0]], parts)[:, None]
+    others = np.full((len(cells), parts), -1, dtype=np.int32)
+    for part in range(parts if parts > 1 else 0):
+        near = np.zeros(len(nodes), dtype=bool)
+        near[cells[owner[:, 0] == part]] = True
+        others[near[cells].any(axis=1) & (owner[:, 0] != part), part] = part
+    return np.concatenate([owner, others], axis=1)
+
+
+def cut(points: Any, parts: int) -> Any:
+    """Cut points across their longest extent; the number of the part each is in.
+
+    Parts are of equal size. The graph of neighbours, which dolfinx would cut, takes as long as
+    the rest of making a mesh.
+    """
+    number = np.zeros(len(points), dtype=np.int32)
+    if parts == 1:
+        return number
+    axis, few = np.argmax(np.ptp(points, axis=0)), parts // 2
+    at = len(points) * few // parts
+    order = np.argpartition(points[:, axis], at)
+    number[order[:at]] = cut(points[order[:at]], few)
+    number[order[at:]] = few + cut(points[order[at:]], parts - few)
+    return number
 
 
 def is_curved(nodes: Any, cells: Any) -> bool:

@@ -34,8 +34,12 @@ def petsc() -> Any:
     return PETSc
 
 
-def create_mesh(comm: Any, cells: Any, nodes: Any, cell: str, degree: int) -> Any:
-    """Mesh of nodes and of cells in basix order, each process with its part of the rows."""
+def create_mesh(comm: Any, cells: Any, nodes: Any, cell: str, degree: int, goes: Any) -> Any:
+    """Mesh of nodes and of cells in basix order, each process with its part of the rows.
+
+    ``goes`` names the processes that each of these cells goes to, its owner first, -1 for none;
+    dolfinx from 0.6 on finds its own.
+    """
     import ufl
     from dolfinx import mesh
 
@@ -50,16 +54,16 @@ def create_mesh(comm: Any, cells: Any, nodes: Any, cell: str, degree: int) -> An
         options["domain"] = ufl.Mesh(ufl.VectorElement("Lagrange", kind, degree))
     if version() < (0, 6):  # later versions have no ghosts unless asked
         options["ghost_mode"] = mesh.GhostMode.none
-        if comm.size == 1:  # a quarter of the time to make a mesh went into its neighbours
-            options["partitioner"] = together
+        options["partitioner"] = lambda *_: destinations(goes)
     return mesh.create_mesh(comm, cells, x=nodes, **options)
 
 
-def together(comm: Any, parts: int, dim: int, cells: Any, ghosts: Any) -> Any:
-    """All cells to the only process."""
+def destinations(goes: Any) -> Any:
+    """Give the processes of cells as a partitioner of dolfinx does."""
     from dolfinx.cpp.graph import AdjacencyList_int32
 
-    return AdjacencyList_int32(np.zeros((cells.num_nodes, 1), dtype=np.int32))
+    starts = np.concatenate([[0], np.cumsum((goes >= 0).sum(axis=1))])
+    return AdjacencyList_int32(goes[goes >= 0].astype(np.int32), starts.astype(np.int32))
 
 
 def function_space(mesh: Any, family: str, degree: int, components: int = 0) -> Any:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +49,4 @@ def write(path: Path, arrays: dict[str, Any]) -> None:
     """Write beside and move: a crash leaves what was there before."""
     with path.with_suffix(".part").open("wb") as file:
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
     path.with_suffix(".part").replace(path)

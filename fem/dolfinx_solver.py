@@ -80,9 +80,18 @@ def main(folder: Path) -> int:
 
 def peak_memory(comm: Any) -> float:
     """Return the peak in MB of all processes together; 0 where the system does not tell."""
+    return float(comm.allreduce(own_peak_memory()))
+
+
+def own_peak_memory() -> float:
+    """Peak in MB of this process; 0 where the system does not tell."""
+    status = Path("/proc/self/status")  # getrusage's counts the parent's until the start as well
+    if status.exists():
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next((float(line[1]) / 2**10 for line in lines if line[0] == "VmHWM:"), 0.0)
     try:
         import resource
     except ImportError:
         return 0.0
     scale = 2**20 if sys.platform == "darwin" else 2**10
-    return float(comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

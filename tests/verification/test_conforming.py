@@ -136,10 +136,11 @@ def test_forces_and_energies_balance(name: str) -> None:
     assert abs(s.reaction_N["bed"][1]) > 0.1
 
 
-def test_two_processes_give_the_same_answer() -> None:
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_give_the_same_answer(processes: int) -> None:
     model = loaded(MESHES["tetrahedra-10"])
-    one, two = (solve_conforming(model, 1e-12, method="cg", processes=n) for n in (1, 2))
-    assert (one.processes, two.processes) == (1, 2)
+    one, two = (solve_conforming(model, 1e-12, method="cg", processes=n) for n in (1, processes))
+    assert (one.processes, two.processes) == (1, processes)
     scale = np.abs(one.displacement_mm).max()
     np.testing.assert_allclose(one.displacement_mm, two.displacement_mm, atol=1e-9 * scale)
     np.testing.assert_allclose(one.sed_MPa, two.sed_MPa, rtol=1e-7)
