@@ -1,8 +1,7 @@
 """The strength of a bone does not depend on how its image is stored, or how the patient lies.
 
 None of these changes touches a voxel: arrays are turned and flipped with their grids, or the grid
-alone is turned, shifted or mirrored in the world. Elements of 4 mm, the coarsest of any test: finer
-ones answer less to where the mesh begins.
+alone is turned, shifted or mirrored in the world. Elements of 3 mm.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from bonekit.phantom import (
     femur_phantom,
 )
 
-SAME, CLOSE = 1e-6, 0.005
+SAME, CLOSE = 1e-6, 1e-3  # measured: 2e-4 about z, where the head is off by 3 micrometres
 pytestmark = pytest.mark.slow
 
 
@@ -94,7 +93,7 @@ def test_the_origin_says_nothing(phantom: Phantom, scan: Scan, strength: float) 
     assert strength_of(phantom, far) == pytest.approx(strength, rel=SAME)
 
 
-@pytest.mark.parametrize("turn", ["z180", "z90", "x90"])
+@pytest.mark.parametrize("turn", ["z180", "z90", "x90", "y90", "y270"])
 def test_a_patient_who_lies_otherwise_is_as_strong(
     phantom: Phantom, scan: Scan, strength: float, turn: str
 ) -> None:
@@ -107,4 +106,4 @@ def test_a_left_femur_is_a_right_one_in_the_mirror(
     phantom: Phantom, scan: Scan, strength: float
 ) -> None:
     mirrored = moved(scan, np.diag([-1.0, 1.0, 1.0]))
-    assert strength_of(phantom, mirrored, "femur_left") == pytest.approx(strength, rel=CLOSE)
+    assert strength_of(phantom, mirrored, "femur_left") == pytest.approx(strength, rel=SAME)

@@ -48,6 +48,23 @@ def test_a_dense_shell_keeps_its_mineral(bone: Bone, axes: str) -> None:
     assert carried * factor == pytest.approx(kept, rel=1e-6)
 
 
+@pytest.mark.parametrize("order", [(2, 0, 1), (1, 0, 2)])
+def test_an_image_stored_otherwise_is_carried_over_alike(
+    bone: Bone, order: tuple[int, int, int]
+) -> None:
+    """Of several voxels of the bone that are equally near, none is preferred."""
+    labels = bone("cubic")
+    noise = np.random.default_rng(0).normal(0.7, 0.2, labels.shape).astype(np.float32)
+    affine = labels.grid.affine.copy()
+    affine[:, :3] = affine[:, list(order)]
+    grid = Grid(tuple(labels.shape[n] for n in order), affine)
+    stored = LabelMap(labels.array.transpose(order), grid, labels.names)
+    mesh = voxel_mesh(labels, 3.0)
+    one = sample_elements(bone_image(Image(noise, labels.grid), labels, mesh), mesh)
+    two = sample_elements(bone_image(Image(noise.transpose(order), grid), stored, mesh), mesh)
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+
+
 def test_a_mask_on_a_grid_of_its_own(bone: Bone) -> None:
     labels = bone("cubic")
     image = Image(np.where(labels.array > 0, 0.7, -0.1).astype(np.float32), labels.grid)
