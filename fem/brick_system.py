@@ -86,7 +86,9 @@ class BrickSystem:
         free = self._expanded_free(self.K.diagonal() > 0)
         self.free = free
         nodes = free[:, : self.n]
-        self._cycle = BrickMultigrid(bricks, weights, units, nodes, spacing_mm, spring_N_mm=spring)
+        self._cycle = BrickMultigrid(
+            bricks, weights, units, nodes, spacing_mm, spring_N_mm=spring, finest=self.K
+        )
         self._caps = self._cap_modes(free) if ties else None
 
     def tensor(self, field: NDArray[np.generic]) -> Tensor:

@@ -70,7 +70,7 @@ class ParentStiffness:
         shares[step.parent, :, step.child] = weights.T
         self.shares = shares.reshape(len(shares), -1)
         projected = self.P.mT[None] @ self.units[:, None] @ self.P[None]
-        self.projected = projected.reshape(-1, 576)
+        self.projected = projected.reshape(-1, 24, 24)
 
         held = np.logical_not(free.cpu().numpy())
         special = held.any(axis=0)
@@ -90,18 +90,32 @@ class ParentStiffness:
 
     def __call__(self, start: int, stop: int) -> Tensor:
         """Of the coarse bricks of a range."""
-        coarse = (self._tensor(self.shares[start:stop]) @ self.projected).view(-1, 24, 24)
+        projected = self.projected.view(-1, 576)
+        coarse = (self._tensor(self.shares[start:stop]) @ projected).view(-1, 24, 24)
         first, last = np.searchsorted(self.parent, (start, stop))
         for a in range(first, last, BATCH):
             some = slice(a, min(a + BATCH, last))
-            kept = self._tensor(self.kept[some]).double()
-            own = torch.einsum("pn,pij->nij", self._tensor(self.weights[:, some]), self.units)
-            change = kept[:, :, None] * own * kept[:, None, :] - own
-            if self.spring is not None:
-                change += torch.diag_embed(self._tensor(self.spring[some]))
-            P = self.P[self._tensor(self.child[some])]
-            coarse.index_add_(0, self._tensor(self.parent[some] - start), P.mT @ change @ P)
+            coarse.index_add_(0, self._tensor(self.parent[some] - start), self._change(some))
         return coarse
+
+    def _change(self, some: slice) -> Tensor:
+        """Give what supports change in the stiffness by some children: (n, 24, 24)."""
+        kept = self._tensor(self.kept[some]).double()
+        own = torch.einsum("pn,pij->nij", self._tensor(self.weights[:, some]), self.units)
+        change = kept[:, :, None] * own * kept[:, None, :] - own
+        if self.spring is not None:
+            change += torch.diag_embed(self._tensor(self.spring[some]))
+        P = self.P[self._tensor(self.child[some])]
+        return P.mT @ change @ P
+
+    def changes(self, dtype: torch.dtype) -> tuple[Int, Tensor]:
+        """Coarse bricks that supports touch, (m,), and their changes, (m, 24, 24)."""
+        touched, row = np.unique(self.parent, return_inverse=True)
+        total = torch.zeros(len(touched), 24, 24, dtype=dtype, device=self.device)
+        for a in range(0, len(row), BATCH):
+            some = slice(a, a + BATCH)
+            total.index_add_(0, self._tensor(row[some]), self._change(some).to(dtype))
+        return touched, total
 
 
 def _shared(spring: Float, corners: Int) -> Float:

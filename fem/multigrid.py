@@ -3,8 +3,8 @@
 Each coarse brick is two (or one) fine bricks wide along each axis, and its stiffness is the exact
 Galerkin projection of the stiffness of its children, with the fixed degrees of freedom removed on
 the finest grid: nothing is averaged, so thin cortex, pores and odd supports are seen as they are.
-The finest level is matrix-free, its fields of shape (3, n); the coarse ones hold rows of 3x3
-blocks, their fields are (n, 3).
+The two finest levels are matrix-free, their fields of shape (3, n); the coarse ones hold rows of
+3x3 blocks, their fields are (n, 3).
 
 References
 ----------
@@ -25,8 +25,10 @@ from torch import Tensor
 from bonekit.fem.block_rows import BlockRows, Transfer, dense
 from bonekit.fem.bricks import Bricks, Float, Lattice, bricks_of
 from bonekit.fem.coarsening import coarsen, coarsen_cells
+from bonekit.fem.field_transfer import FieldTransfer, Turned
 from bonekit.fem.galerkin import ParentStiffness, Stiffness, project
 from bonekit.fem.operator import BrickProduct
+from bonekit.fem.parents import ParentProduct
 from bonekit.fem.smoothing import Chebyshev, LevelOperator
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Level:
 
     A: LevelOperator
     smooth: Chebyshev
-    transfer: Transfer
+    transfer: Transfer | Turned | FieldTransfer
 
 
 class BrickMultigrid:
@@ -65,6 +67,8 @@ class BrickMultigrid:
         Of the cycle.
     spring_N_mm : Tensor, (3, n_nodes), optional
         Springs from the nodes to the ground.
+    finest : BrickProduct, optional
+        The product of the bricks in another precision: its tables are shared.
     """
 
     def __init__(
@@ -76,27 +80,35 @@ class BrickMultigrid:
         spacing_mm: Float,
         dtype: torch.dtype = torch.float32,
         spring_N_mm: Tensor | None = None,
+        finest: BrickProduct | None = None,
     ) -> None:
         self.dtype, device = dtype, free.device
-        self.free = free.to(dtype)
-        A: LevelOperator = BrickProduct(bricks, weights, units, dtype, device, spring_N_mm)
+        self._held = ~free
+        A: LevelOperator = BrickProduct(bricks, weights, units, dtype, device, spring_N_mm, finest)
         step = coarsen_cells(bricks, _factors(bricks.lattice, spacing_mm))
-        stiffness: Stiffness = ParentStiffness(bricks, step, weights, units, free, spring_N_mm)
-        smoother = Chebyshev(A, _DEGREE, self.free, _largest_eigenvalue(units), _SPREAD)
-        transfer = Transfer(step, bricks.n_nodes, dtype, device)
-        self.levels = [Level(A, smoother, transfer)]
+        parents = ParentStiffness(bricks, step, weights, units, free, spring_N_mm)
+        stiffness: Stiffness = parents
+        smoother = Chebyshev(A, _DEGREE, free, _largest_eigenvalue(units), _SPREAD)
+        self.levels = [Level(A, smoother, FieldTransfer(step, bricks.n_nodes, device))]
         bricks, h = step.coarse, spacing_mm * step.factors
         while 3 * bricks.n_nodes > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
-            A = BlockRows(bricks, stiffness, dtype, device)
+            second = len(self.levels) == 1
+            A = (
+                ParentProduct(bricks, parents, dtype)
+                if second
+                else BlockRows(bricks, stiffness, dtype, device)
+            )
             step = coarsen(bricks, _factors(bricks.lattice, h))
             stiffness = project(step, stiffness, device)
             degree = _COARSE_DEGREE * _GROWTH ** (len(self.levels) - 1)
             spread = _SPREAD * (degree / _DEGREE) ** 2  # what that degree can cover
             smoother = Chebyshev(A, degree, spread=spread)
             transfer = Transfer(step, bricks.n_nodes, dtype, device)
-            self.levels.append(Level(A, smoother, transfer))
+            self.levels.append(Level(A, smoother, Turned(transfer) if second else transfer))
             bricks, h = step.coarse, h * step.factors
-        self._bottom = _direct(dense(bricks, stiffness, device))
+        bottom = _direct(dense(bricks, stiffness, device))
+        turned = len(self.levels) == 1  # its fields are (3, n) as those of the level above
+        self._bottom = (lambda b: bottom(b.t()).t()) if turned else bottom
         log.debug("%d levels over %d nodes at the bottom", len(self.levels), bricks.n_nodes)
 
     def __call__(self, r: Tensor) -> Tensor:
@@ -105,9 +117,10 @@ class BrickMultigrid:
         b = torch.mul(r, 1.0 / scale, out=r.new_empty(r.shape, dtype=self.dtype))
         finest = self.levels[0]
         x = finest.smooth(b)
-        rest = torch.sub(b, finest.A(x)).mul_(self.free)
-        correction = self._cycle(1, finest.transfer.restrict(rest.t().contiguous()))
-        x += finest.transfer.prolong(correction).t().mul_(self.free)
+        rest = finest.A(x)
+        torch.sub(b, rest, out=rest).masked_fill_(self._held, 0.0)
+        rest = finest.transfer.restrict(rest)
+        x += finest.transfer.prolong(self._cycle(1, rest)).masked_fill_(self._held, 0.0)
         return finest.smooth(b, x).to(r.dtype).mul_(scale)
 
     def _cycle(self, depth: int, b: Tensor) -> Tensor:

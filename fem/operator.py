@@ -8,53 +8,20 @@ bricks, whatever box they lie in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bonekit.fem.bricks import Bricks, Float, Int, Lattice, bricks_of
+from bonekit.fem.bricks import Bricks, Float, Lattice, bricks_of
+from bonekit.fem.runs import BY_FACE, Piece, pieces
 from bonekit.fem.threads import at_once, shares
 
 __all__ = ["BrickOperator", "BrickProduct", "Float", "Lattice"]
 
-_CHUNK = {"cpu": 1 << 14}  # bricks at once: 24 rows of them in float32 fit a second-level cache
+_CHUNK = {"cpu": 1 << 13}  # bricks at once: what is gathered of them fits a second-level cache
 _CHUNK_ELSEWHERE = 1 << 20  # large enough to fill a graphics processor
-
-# Rows of a local vector component by component; the element stiffness has them corner by corner.
-_BY_COMPONENT = np.arange(24).reshape(8, 3).T.ravel()
-
-
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    """A chunk of bricks.
-
-    Parameters
-    ----------
-    rows : Tensor of int32, (8 m,)
-        Node numbers less ``low``, corner by corner.
-    weight : Tensor, (p, m)
-    low, high : int
-        The nodes lie in this range.
-    """
-
-    rows: Tensor
-    weight: Tensor
-    low: int
-    high: int
-
-    @staticmethod
-    def of(corners: Int, weights: Float, product: BrickProduct) -> _Piece:
-        low, high = int(corners.min()), int(corners.max()) + 1
-        rows = np.ascontiguousarray((corners - low).T, dtype=np.int32).ravel()
-        return _Piece(
-            torch.as_tensor(rows, device=product.device),
-            torch.as_tensor(weights, dtype=product.dtype, device=product.device),
-            low,
-            high,
-        )
 
 
 class BrickProduct:
@@ -72,6 +39,8 @@ class BrickProduct:
         Of the tensors it takes and gives.
     spring_N_mm : Tensor, (3, n_nodes), optional
         Springs from the nodes to the ground.
+    like : BrickProduct, optional
+        Of the same bricks: its tables are shared.
     """
 
     def __init__(
@@ -82,82 +51,92 @@ class BrickProduct:
         dtype: torch.dtype,
         device: torch.device,
         spring_N_mm: Tensor | None = None,
+        like: BrickProduct | None = None,
     ) -> None:
         self.n_nodes, self.dtype, self.device = bricks.n_nodes, dtype, device
         self.spring = None if spring_N_mm is None else spring_N_mm.to(dtype)
-        ordered = units[:, _BY_COMPONENT][:, :, _BY_COMPONENT]
+        ordered = units[:, BY_FACE][:, :, BY_FACE]
         self.units = torch.as_tensor(ordered, dtype=dtype, device=device)
-        step = min(_CHUNK.get(device.type, _CHUNK_ELSEWHERE), len(bricks))
-        self._chunk = step
-        self._pieces = [
-            _Piece.of(bricks.corners[start : start + step], weights[:, start : start + step], self)
-            for start in range(0, len(bricks), step)
-        ]
+        # a row of the stiffness for all units in turn: (24, p 24)
+        self._side_by_side = self.units.transpose(0, 1).reshape(24, -1).contiguous()
+        step = max(1, _CHUNK.get(device.type, _CHUNK_ELSEWHERE) // len(units))
+        made = list(pieces(bricks, step, device)) if like is None else like._pieces
+        self._pieces: list[Piece] = made
+        self._weights = [piece.spread(weights, dtype) for piece in self._pieces]
 
     def __call__(self, u: Tensor) -> Tensor:
         """Nodal forces K u, (3, n_nodes), of nodal displacements, (3, n_nodes)."""
         force = torch.zeros_like(u) if self.spring is None else self.spring * u
         cuts = [(0, len(self._pieces))] if u.is_cuda else shares(len(self._pieces))
-        parts = [self._pieces[start:stop] for start, stop in cuts]
-        ranges = [(min(p.low for p in ps), max(p.high for p in ps)) for ps in parts]
-        # the first part adds to the result itself, the others to fields over their own nodes
-        fields = [force, *(u.new_zeros(3, high - low) for low, high in ranges[1:])]
-        lows = [0, *(low for low, _ in ranges[1:])]
-
-        def job(part: list[_Piece], field: Tensor, low: int) -> Callable[[], None]:
-            return lambda: self._add(u, part, field, low)
-
-        at_once([job(*one) for one in zip(parts, fields, lows, strict=True)])
-        for field, (low, high) in zip(fields[1:], ranges[1:], strict=True):
-            force[:, low:high] += field
+        jobs, last, reached = [], [], 0
+        for start, stop in cuts:
+            # nodes that a thread before may be adding to are left for afterwards
+            meet = [n for n in range(start, stop) if self._pieces[n].low < reached]
+            alone = [n for n in range(start, stop) if self._pieces[n].low >= reached]
+            reached = max((self._pieces[n].high for n in range(start, stop)), default=reached)
+            jobs.append(partial(self._add, u, alone, force))
+            last += meet
+        at_once(jobs)
+        if last:
+            self._add(u, last, force)
         return force
 
-    def _add(self, u: Tensor, pieces: list[_Piece], field: Tensor, low: int) -> None:
-        """Add the forces of some bricks to a field that begins at node ``low``."""
-        result = u.new_empty(24 * self._chunk)
-        for piece, rows, local in self._gathered(u, pieces):
-            product = self._product(piece.weight, local, result[: local.numel()].view_as(local))
-            self._scatter(product, rows, field[:, piece.low - low : piece.high - low])
+    def _add(self, u: Tensor, numbers: Sequence[int], force: Tensor) -> None:
+        """Add the forces of some pieces."""
+        for piece, _, product, place in self._products(u, numbers):
+            _scatter(product, place, force[:, piece.low : piece.high])
 
     def diagonal(self) -> Tensor:
         """Diagonal of the stiffness, (3, n_nodes)."""
         shape = (3, self.n_nodes)
         total = self.units.new_zeros(shape) if self.spring is None else self.spring.clone()
         own = self.units.diagonal(dim1=1, dim2=2)
-        for piece in self._pieces:
-            self._scatter(own.T @ piece.weight, piece.rows.long(), total[:, piece.low : piece.high])
+        for piece, weight in zip(self._pieces, self._weights, strict=True):
+            _scatter(own.T @ weight, piece.nodes.long(), total[:, piece.low : piece.high])
         return total
 
     def energy(self, u: Tensor) -> float:
         """Strain energy, half of u K u, summed brick by brick."""
         total = 0.0 if self.spring is None else float(0.5 * (self.spring * u * u).sum())
-        result = u.new_empty(24 * self._chunk)
-        for piece, _, local in self._gathered(u, self._pieces):
-            product = self._product(piece.weight, local, result[: local.numel()].view_as(local))
+        for _, local, product, _ in self._products(u, range(len(self._pieces))):
             total += 0.5 * float(torch.dot(product.reshape(-1), local.reshape(-1)))
         return total
 
-    def _gathered(self, u: Tensor, pieces: list[_Piece]) -> Iterator[tuple[_Piece, Tensor, Tensor]]:
-        """Chunks of bricks, their node numbers and corner displacements, (24, m)."""
-        place = torch.empty(8 * self._chunk, dtype=torch.int64, device=self.device)
-        gathered = u.new_empty(24 * self._chunk)
-        for piece in pieces:
-            rows = place[: len(piece.rows)].copy_(piece.rows)
-            local = gathered[: 3 * len(rows)].view(3, -1)
-            for component, field in enumerate(u[:, piece.low : piece.high]):
-                torch.index_select(field, 0, rows, out=local[component])
-            yield piece, rows, local.view(24, -1)
+    def _products(
+        self, u: Tensor, numbers: Sequence[int]
+    ) -> Iterator[tuple[Piece, Tensor, Tensor, Tensor]]:
+        """Pieces, their corner displacements and forces, (24, m), and node numbers, (4 m,)."""
+        p, most = len(self.units), max((self._pieces[n].faces for n in numbers), default=0)
+        room = u.new_empty(2, 24 * most)
+        weighted = u.new_empty(24 * most * p) if p > 1 else room[:0]
+        place = torch.empty(4 * most, dtype=torch.int64, device=self.device)
+        for n in numbers:
+            piece, m = self._pieces[n], self._pieces[n].faces
+            rows = place[: 4 * m].copy_(piece.nodes)
+            local, product = (one[: 24 * m].view(24, m) for one in room)
+            _gather(u[:, piece.low : piece.high], rows, local)
+            if p == 1:
+                torch.mm(self.units[0], local, out=product).mul_(self._weights[n][0])
+            else:
+                each = weighted[: 24 * p * m].view(p, 24, m)
+                torch.mul(local, self._weights[n][:, None], out=each)
+                torch.mm(self._side_by_side, each.view(24 * p, m), out=product)
+            yield piece, local, product, rows
 
-    def _product(self, weight: Tensor, local: Tensor, out: Tensor) -> Tensor:
-        torch.mm(self.units[0], local, out=out).mul_(weight[0])
-        for unit, share in zip(self.units[1:], weight[1:], strict=True):
-            out.addcmul_(unit @ local, share)
-        return out
 
-    @staticmethod
-    def _scatter(local: Tensor, rows: Tensor, field: Tensor) -> None:
-        for row, values in zip(field, local.reshape(3, -1), strict=True):
-            row.scatter_add_(0, rows, values)
+def _gather(field: Tensor, place: Tensor, local: Tensor) -> None:
+    """Displacements of the corners of bricks, (24, m): a face is read once, for both its bricks."""
+    for own, values in zip(local[:12].view(3, -1), field, strict=True):
+        torch.index_select(values, 0, place, out=own)
+    local[12:, :-1] = local[:12, 1:]
+    local[12:, -1] = 0.0
+
+
+def _scatter(local: Tensor, place: Tensor, field: Tensor) -> None:
+    """Add forces at the corners of bricks, (24, m), which it spoils, to a field."""
+    local[:12, 1:] += local[12:, :-1]
+    for row, values in zip(field, local[:12].reshape(3, -1), strict=True):
+        row.scatter_add_(0, place, values)
 
 
 class BrickOperator(BrickProduct):

@@ -35,8 +35,8 @@ class Chebyshev:
     ----------
     A : LevelOperator
     degree : int
-    free : Tensor or None
-        1 where a degree of freedom takes part, else 0.
+    free : Tensor of bool, optional
+        Degrees of freedom that take part; all by default.
     bound : float or None
         Upper bound of the eigenvalues of inv(diag A) A; None finds one by Lanczos steps.
     spread : float
@@ -54,7 +54,7 @@ class Chebyshev:
         diagonal = A.diagonal()
         kept = diagonal > 1e-7 * diagonal.max()
         if free is not None:
-            kept &= free > 0
+            kept &= free
         self.scale = torch.where(kept, 1.0 / diagonal.clamp_min(1e-30), 0.0)
         self.A = A
         top = bound if bound is not None else self._largest()
@@ -63,19 +63,23 @@ class Chebyshev:
         self.degree = degree
 
     def __call__(self, b: Tensor, x: Tensor | None = None) -> Tensor:
-        """Improve x (zero by default) towards A x = b."""
-        r = b if x is None else b - self.A(x)
-        d = (r * self.scale).mul_(1 / self.centre)
-        x = d.clone() if x is None else x + d
+        """Improve x (zero by default; it is overwritten) towards A x = b."""
+        d = self.scale * (b if x is None else self._rest(b, x))
+        d *= 1 / self.centre
+        x = d.clone() if x is None else x.add_(d)
         sigma = self.centre / self.radius
         rho = 1 / sigma
         for _ in range(self.degree - 1):
-            r = b - self.A(x)
+            r = self._rest(b, x)
             rho_next = 1 / (2 * sigma - rho)
             d.mul_(rho_next * rho).addcmul_(r, self.scale, value=2 * rho_next / self.radius)
             x += d
             rho = rho_next
         return x
+
+    def _rest(self, b: Tensor, x: Tensor) -> Tensor:
+        r = self.A(x)
+        return torch.sub(b, r, out=r)
 
     def _largest(self, steps: int = 14) -> float:
         """Bound the spectrum from above: a smoother that falls short of it is indefinite."""
