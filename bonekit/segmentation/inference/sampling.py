@@ -54,7 +54,7 @@ class Sampler:
         -------
         Tensor, (samples, outputs, ni, nj)
         """
-        share = torch.special.log_ndtr(self.field(k).double())
+        share: torch.Tensor = torch.special.log_ndtr(self.field(k).double())
         if self.exclusive:  # -log(-log(u)) is of a Gumbel distribution
             return log_odds(found[None], exclusive=True) - torch.log(-share)
         return (share.exp() < found[None]).float()
