@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,8 @@ class Scaling:
 
     def apply(self, array: NDArray[Any], inside: Mask | None = None) -> Float:
         """Normalise an array of any shape; zero outside of `inside`, if given."""
-        made = np.clip(array.astype(np.float32), self.low, self.high)
+        made = array.astype(np.float32)
+        np.clip(made, self.low, self.high, out=made)
         made -= np.float32(self.shift)
         made /= np.float32(self.scale)
         if inside is not None:
@@ -70,13 +71,25 @@ def scaling(
         return Scaling(low, high, low, high - low)
     if channel.normalisation == "none":
         return Scaling(-np.inf, np.inf, 0.0, 1.0)
-    values = array if inside is None else array[inside]
-    mean, std = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
+    mean, std = _moments(array, inside)
     if not np.isfinite([mean, std]).all():
         raise InputError(
             f"channel {channel.name} holds NaN or infinite values; replace them by the background"
         )
     return Scaling(-np.inf, np.inf, mean, max(std, 1e-8))
+
+
+def _moments(array: NDArray[Any], inside: Mask | None) -> tuple[float, float]:
+    """Mean and deviation, slice by slice: no float64 copy of the whole image."""
+
+    def slices() -> Iterator[NDArray[np.float64]]:
+        for i in range(array.shape[0]):
+            yield (array[i] if inside is None else array[i][inside[i]]).astype(np.float64)
+
+    count = array.size if inside is None else int(np.count_nonzero(inside))
+    mean = sum(float(s.sum()) for s in slices()) / max(count, 1)
+    square = sum(float(((s - mean) ** 2).sum()) for s in slices()) / max(count, 1)
+    return mean, square**0.5
 
 
 def normalise(
