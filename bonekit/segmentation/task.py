@@ -138,6 +138,11 @@ class Task(Part):
             return tuple(self.regions)
         return tuple(sorted(self.labels, key=self.labels.__getitem__))
 
+    def numbers(self, output: str) -> tuple[int, ...]:
+        """Numbers of the labels that make an output."""
+        names = (output,) if self.regions is None else self.regions[output]
+        return tuple(self.labels[name] for name in names)
+
     @property
     def exclusive(self) -> bool:
         """Whether outputs exclude each other (softmax) or overlap (sigmoid)."""
