@@ -144,14 +144,14 @@ def _begin(job: Job, source: Source, model: Model, settings: PredictSettings) ->
     empty = Outputs.empty(source.native, model.task, settings.samples, settings.probabilities)
     for name, array in vars(empty).items():
         if array is not None:
-            np.save(job.partial / f"{name}.npy", array)
+            np.save(job.partial / f"{name}.npy", array.swapaxes(-1, -3))
     _note(job, 0)
 
 
 def _arrays(job: Job, mode: Any) -> Outputs:
     def load(name: str) -> NDArray[Any]:
         array: NDArray[Any] = np.load(job.partial / f"{name}.npy", mmap_mode=mode)
-        return array
+        return array.swapaxes(-1, -3)
 
     has = (job.partial / "probabilities.npy").is_file()
     probabilities = load("probabilities") if has else None

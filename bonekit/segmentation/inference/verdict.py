@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from bonekit.segmentation.base import Finding
-from bonekit.segmentation.inference.clean import extent
+from bonekit.segmentation.inference.clean import Box, extents
 from bonekit.segmentation.inference.source import Source, turned
 from bonekit.segmentation.models.folder import Model
 from bonekit.segmentation.task import Task
@@ -73,24 +73,27 @@ Part = tuple[list[Finding], dict[str, float]]
 
 
 def _topologies(task: Task, source: Source, labels: Array) -> Iterator[Part]:
+    boxes = extents(labels, len(task.labels) - 1)
     for name, value in task.labels.items():
         if value:
-            yield _topology(name, value, source, labels, scattered=name in task.metrics.lesions)
+            scattered = name in task.metrics.lesions
+            yield _topology(name, value, boxes[value - 1], source, labels, scattered=scattered)
 
 
-def _topology(name: str, value: int, source: Source, labels: Array, *, scattered: bool) -> Part:
+def _topology(
+    name: str, value: int, box: Box | None, source: Source, labels: Array, *, scattered: bool
+) -> Part:
     """Volume, pieces, holes and contact with the edge of the image of one label."""
-    box = extent(labels, value)
     if box is None:
         absent = f"{name} was not found in the image"
         finding = Finding("note" if scattered else "warning", "absent", absent)
         return [finding], {f"{name}_volume_ml": 0.0}
-    mask = labels[box] == value
-    pieces, count = ndi.label(mask)
+    part = labels[box].T  # the fast order
+    pieces, count = ndi.label(part == value)
     sizes = np.bincount(pieces.ravel())[1:]
     del pieces
     rest = 1.0 - float(sizes.max() / sizes.sum())
-    holes = int(ndi.label(np.pad(labels[box] == 0, 1, constant_values=True))[1]) - 1
+    holes = int(ndi.label(np.pad(part == 0, 1, constant_values=True))[1]) - 1
     cut_mm2 = _cut_mm2(labels, value, source)
     measures = {
         f"{name}_volume_ml": float(sizes.sum()) * source.native.voxel_mm3 / 1000.0,
@@ -164,10 +167,8 @@ def _entropies(labels: Array, entropy: Array) -> Part:
     """Mean entropy one voxel either side of borders between labels, and inside of labels."""
     sums, counts = np.zeros(2), np.zeros(2)
     for k in range(labels.shape[2]):
-        slab = labels[:, :, max(k - 1, 0) : k + 2].astype(np.int16)
-        here = min(k, 1)
-        edge = ndi.maximum_filter(slab, 3)[:, :, here] != ndi.minimum_filter(slab, 3)[:, :, here]
-        for n, mask in enumerate((edge, (slab[:, :, here] > 0) & ~edge)):
+        edge = _edge(labels, k)
+        for n, mask in enumerate((edge, (labels[:, :, k] > 0) & ~edge)):
             values = entropy[:, :, k][mask]
             sums[n], counts[n] = sums[n] + values.sum(dtype=np.float64), counts[n] + values.size
     border, inner = (float(v) for v in sums / np.maximum(counts, 1) / 255.0)
@@ -177,3 +178,18 @@ def _entropies(labels: Array, entropy: Array) -> Part:
             text = f"the entropy {where} is {value:.2f} of its largest value (usual: < {limit})"
             findings.append(Finding("warning", "unsure", f"{text}: the network guesses"))
     return findings, {"border_entropy": border, "inner_entropy": inner}
+
+
+def _edge(labels: Array, k: int) -> NDArray[np.bool_]:
+    """Voxels of a slice that share a face with another label."""
+    here = labels[:, :, k]
+    made = np.zeros(here.shape, dtype=bool)
+    for axis in range(2):
+        first, second = np.swapaxes(here, 0, axis), np.swapaxes(made, 0, axis)
+        differs = first[1:] != first[:-1]
+        second[1:] |= differs
+        second[:-1] |= differs
+    for other in (k - 1, k + 1):
+        if 0 <= other < labels.shape[2]:
+            made |= here != labels[:, :, other]
+    return made
