@@ -21,7 +21,7 @@ from bonekit.fem.conforming_problem import (
     settings,
     work_folder,
 )
-from bonekit.fem.constitutive import MaterialLaw
+from bonekit.fem.constitutive import MaterialLaw, State
 from bonekit.fem.exchange import LAWS, clear, read_arrays, write_model
 from bonekit.fem.interpreters import Interpreter, choose
 from bonekit.fem.model import Mesh, Model
@@ -42,6 +42,14 @@ class NonlinearSolution:
     strain, plastic_strain, stress_MPa : ndarray of float, (n_elements, q, 6)
     history : ndarray of float, (n_elements, q, 2)
         Of the law: accumulated plastic strain first.
+    volume_mm3 : ndarray of float, (n_elements, q)
+        That a point stands for.
+    sed_MPa : ndarray of float, (n_elements, q)
+        Strain energy density that can be recovered.
+    dissipated_MPa : ndarray of float, (n_elements, q)
+        The rest of the work of the stresses, by the trapezoidal rule over the steps.
+    stored_Nmm : float
+        Strain energy of all elements and elastic supports.
     reaction_N : dict of str to ndarray, (3,)
         Of each constraint, elastic support and cap.
     caps : dict of str to CapMotion
@@ -64,6 +72,10 @@ class NonlinearSolution:
     plastic_strain: Float
     stress_MPa: Float
     history: Float
+    volume_mm3: Float
+    sed_MPa: Float
+    dissipated_MPa: Float
+    stored_Nmm: float
     reaction_N: dict[str, Float]
     caps: dict[str, CapMotion]
     residual: float
@@ -73,6 +85,17 @@ class NonlinearSolution:
     newton: NDArray[np.int64]
     work_Nmm: Float
     iterations: int
+
+    @property
+    def dissipated_Nmm(self) -> float:  # noqa: N802
+        """Energy that cannot be recovered."""
+        return float((self.dissipated_MPa * self.volume_mm3).sum())
+
+    @property
+    def energy_balance(self) -> float:
+        """Difference of the work and what is stored and dissipated, over the work."""
+        work = float(self.work_Nmm[-1])
+        return abs(work - self.stored_Nmm - self.dissipated_Nmm) / abs(work) if work else 0.0
 
 
 class NoEquilibriumError(DivergenceError):
@@ -100,6 +123,7 @@ def solve_conforming_nonlinear(
     factors: Sequence[float] = (1.0,),
     rtol: float = 1e-8,
     *,
+    bbar: bool = True,
     interpreter: Interpreter | str | Path | None = None,
     processes: int = 1,
     method: Literal["auto", "cg", "direct"] = "auto",
@@ -114,8 +138,8 @@ def solve_conforming_nonlinear(
     Newton's method with consistent tangents and a search along each direction; a step that does
     not converge is halved, down to 1e-4 of the load. Under prescribed displacements the force may
     fall, but for a snap-back, which `bonekit.fem.failure.failure_load` follows. Plastic flow keeps
-    the volume: elements of four nodes and bricks, integrated in full, come out too stiff (they
-    lock); those of ten nodes do not.
+    the volume: elements of four nodes come out too stiff (they lock), and so do bricks without
+    ``bbar``; those of ten nodes do not.
 
     Parameters
     ----------
@@ -128,6 +152,9 @@ def solve_conforming_nonlinear(
         Rising shares of the forces and prescribed displacements to stop at.
     rtol : float
         Bound on the out-of-balance forces of each step over the nodal forces.
+    bbar : bool
+        Average the volumetric strain over each brick (Hughes, Int J Numer Methods Eng 15 (1980)
+        1413), as `bonekit.fem.failure.failure_load` does; tetrahedra stay as they are.
     interpreter, processes, method, max_iterations, timeout_s, progress, folder, petsc_options
         As for `bonekit.fem.conforming.solve_conforming`.
 
@@ -144,6 +171,7 @@ def solve_conforming_nonlinear(
         **problem.arrays(),
         **settings(rtol, max_iterations, method, petsc_options),
         **_law_arrays(law, model),
+        "bbar": np.array(bbar and problem.elements.shape[1] == 8),
         **_checked(factors),
     }
     check_memory(problem, processes)
@@ -158,12 +186,12 @@ def solve_conforming_nonlinear(
                 run_child(place, chosen, processes, timeout_s, progress)
             except DivergenceError as error:
                 good = read_arrays(place / "last_good.npz")
-                last = None if good is None else _solution(model, problem, good)
+                last = None if good is None else _solution(model, law, problem, good)
                 raise NoEquilibriumError(str(error), error.history, last) from error
             found = read_arrays(place / "result.npz")
         if found is None or str(found["sha256"]) != digest:
             raise InputError(f"{place / 'result.npz'} was changed by another solve in that folder")
-    return _solution(model, problem, found)
+    return _solution(model, law, problem, found)
 
 
 def _checked(factors: Sequence[float]) -> dict[str, Float]:
@@ -200,17 +228,24 @@ def _law_arrays(law: MaterialLaw, model: Model[Mesh]) -> Arrays:
 
 
 def _solution(
-    model: Model[Mesh], problem: NodalProblem, found: Mapping[str, Any]
+    model: Model[Mesh], law: MaterialLaw, problem: NodalProblem, found: Mapping[str, Any]
 ) -> NonlinearSolution:
-    u = found["displacement_mm"]
+    u, volume = found["displacement_mm"], found["point_volume_mm3"]
+    state = State(found["point_strain"], found["point_plastic"], found["point_history"])
+    sed = np.asarray(law.mapped(lambda array: array[:, None]).stored_energy(state))
+    stored = float((sed * volume).sum() + 0.5 * (problem.spring_N_mm * u * u).sum())
     internal, share = found["internal_N"], float(found["factors"][-1])
     balance = problem.balance(model, u, internal, found["cap_motion"].reshape(-1, 2, 3), share)
     return NonlinearSolution(
         displacement_mm=u,
-        strain=found["point_strain"],
-        plastic_strain=found["point_plastic"],
+        strain=state.strain,
+        plastic_strain=state.plastic,
         stress_MPa=found["point_stress_MPa"],
-        history=found["point_history"],
+        history=state.history,
+        volume_mm3=volume,
+        sed_MPa=sed,
+        dissipated_MPa=found["point_work_MPa"] - sed,
+        stored_Nmm=stored,
         reaction_N=balance.reaction_N,
         residual=float(found["residual"]),
         caps=balance.caps,

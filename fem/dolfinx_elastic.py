@@ -75,6 +75,18 @@ class Supported:
         n = self.spring.size
         return assembled(self.forces, n) + self.spring * self.u.x.array[:n]
 
+    def matrix(self) -> Any:
+        """Stiffness of nodes, of PETSc or SciPy."""
+        from dolfinx import fem
+
+        if petsc() is None:
+            return fem.assemble_matrix(self.stiffness, bcs=self.supports).to_scipy()
+        import dolfinx.fem.petsc as fem_petsc
+
+        A = fem_petsc.assemble_matrix(self.stiffness, bcs=self.supports)
+        A.assemble()
+        return A
+
     def dot(self, a: Any, b: Any) -> float:
         """Inner product over all processes."""
         return float(self.body.comm.allreduce(float(a @ b)))

@@ -62,14 +62,11 @@ Solve = Callable[[Any, float], tuple[Any, list[float]]]
 
 def petsc_solver(problem: Supported, model: dict[str, Any], log: Log) -> Solve:
     """Conjugate gradients with multigrid, or a factorisation, by PETSc."""
-    import dolfinx.fem.petsc as fem_petsc
-
     body = problem.body
     # Products of matrices that look for equal rows take up to twice the time, whatever the element.
     petsc().Options()["mat_no_inode"] = "true"
     with log.stage("assembly"):
-        A = fem_petsc.assemble_matrix(problem.stiffness, bcs=problem.supports)
-        A.assemble()
+        A = problem.matrix()
         if body.comm.allreduce(bool(problem.spring.any())):
             diagonal = A.getDiagonal()
             diagonal.array[:] += problem.free_spring
@@ -237,15 +234,13 @@ def motions_of(space: Any, caps: Any) -> Any:
 
 def scipy_solver(problem: Supported, model: dict[str, Any], log: Log) -> Solve:
     """Conjugate gradients with pyamg, or SciPy's factorisation, where there is no PETSc."""
-    from dolfinx import fem
     from scipy import sparse
 
     body = problem.body
     if body.comm.size > 1:
         raise Failure("processes", "without petsc4py the solver runs in one process only")
     with log.stage("assembly"):
-        A = fem.assemble_matrix(problem.stiffness, bcs=problem.supports).to_scipy()
-        A = sparse.csr_matrix(A) + sparse.diags(problem.free_spring)
+        A = sparse.csr_matrix(problem.matrix()) + sparse.diags(problem.free_spring)
         if problem.caps.n:
             starts, columns, values = problem.caps.rows(0, len(problem.free_spring))
             T = sparse.csr_matrix((values, columns, starts), (A.shape[0], len(problem.free)))

@@ -123,7 +123,8 @@ class Walk:
         problem = self.problem
         moved = (problem.u.x.array - before)[: force.size]
         self.work.append(self.work[-1] + 0.5 * problem.dot(self.force + force, moved))
-        self.force, problem.state = force, problem.trial
+        self.force = force
+        problem.commit()
         self.factors.append(factor)
         self.residuals.append(residual)
         self.newton.append(number)

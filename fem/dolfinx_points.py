@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bonekit.fem.constitutive import virgin
+from bonekit.fem.constitutive import Response, virgin
+from bonekit.fem.dolfinx_bbar import Averaged, averaged
 from bonekit.fem.dolfinx_body import Body, quadrature_rule
 from bonekit.fem.dolfinx_compat import assembled, point_space, rows, version
 from bonekit.fem.dolfinx_elastic import Supported
@@ -36,8 +37,11 @@ def six(w: Any) -> Any:
 class Nonlinear(Supported):
     """Forces and tangent of a law.
 
-    ``state`` is that of the last equilibrium, ``trial`` that of the displacements `internal` saw.
+    ``state``, ``stress`` and ``spent``, the work of the stresses over volume, are those of the last
+    equilibrium, ``trial`` the law's answer to the displacements `internal` saw.
     """
+
+    trial: Response
 
     def __init__(self, body: Body, model: dict[str, Any]) -> None:
         super().__init__(body, model)
@@ -50,29 +54,56 @@ class Nonlinear(Supported):
         dx = ufl.Measure("dx", metadata={"quadrature_degree": body.quadrature})
         self.stiffness = fem.form(ufl.inner(ufl.dot(self.D, six(u)), six(v)) * dx)
         self.forces = fem.form(ufl.inner(self.S, six(v)) * dx)
-        self.onset = fem.form(ufl.inner(ufl.dot(self.D, six(self.jump)), six(v)) * dx)
-        points = quadrature_rule(body)["points"]
-        self.strain = fem.Expression(six(self.u), points)
+        rule = quadrature_rule(body)
+        points = rule["points"]
+        self.strain, self.onset = (fem.Expression(six(w), points) for w in (self.u, self.jump))
         self.cells = np.arange(len(body.cell), dtype=np.int32)
         self.at = rows(self.S.function_space.dofmap.list, len(points))[: len(body.cell)]
+        larger = fem.Expression(abs(ufl.JacobianDeterminant(body.mesh)), points)
+        self.volume = self.evaluated(larger).reshape(self.at.shape) * rule["weights"]
+        self.mean = Averaged(self) if bool(model["bbar"]) else None
         self.law = material_law(model, body.cell)
         self.tangent = "symmetric" if self.law.symmetric else "general"
-        self.state = self.trial = virgin(np.zeros((len(body.cell), len(points), 6)))
+        self.state = virgin(np.zeros((*self.at.shape, 6)))
+        self.stress, self.spent = np.zeros((*self.at.shape, 6)), np.zeros(self.at.shape)
         self.full: Any = self.applied.copy()
 
-    def strains(self) -> Any:
-        """Strain of the displacements at the points, (cells, points, 6)."""
+    def evaluated(self, expression: Any) -> Any:
+        """Values of an expression in the cells of this process."""
         mesh = () if version() < (0, 7) else (self.body.mesh,)
-        found = np.asarray(self.strain.eval(*mesh, self.cells))
-        return found.reshape(*self.at.shape, 6)
+        return np.asarray(expression.eval(*mesh, self.cells))
+
+    def strains(self, expression: Any) -> Any:
+        """Strains at the points, (cells, points, 6), with the mean dilatation if so asked."""
+        found = self.evaluated(expression).reshape(*self.at.shape, 6)
+        return found if self.mean is None else averaged(found, self.volume)
+
+    def set_stress(self, stress: Any) -> None:
+        """Give `forces` a stress, (cells, points, 6)."""
+        kept = stress if self.mean is None else averaged(stress, self.volume)
+        self.S.x.array.reshape(-1, 6)[self.at] = kept
 
     def internal(self) -> Any:
         """Nodal forces of the law's stresses and of the springs."""
-        response = self.law.update(self.strains() - self.state.strain, self.state)
-        self.trial = response.state
-        self.S.x.array.reshape(-1, 6)[self.at] = response.stress_MPa
-        self.D.x.array.reshape(-1, 36)[self.at] = response.tangent_MPa.reshape(*self.at.shape, 36)
+        strain = self.strains(self.strain)
+        self.trial = self.law.update(strain - self.state.strain, self.state)
+        self.set_stress(self.trial.stress_MPa)
+        tangent = self.trial.tangent_MPa
+        kept = tangent if self.mean is None else self.mean.take(tangent)
+        self.D.x.array.reshape(-1, 36)[self.at] = kept.reshape(*self.at.shape, 36)
         return super().internal()
+
+    def matrix(self) -> Any:
+        """Tangent stiffness."""
+        A = super().matrix()
+        return A if self.mean is None else self.mean.added(A)
+
+    def commit(self) -> None:
+        """Take the displacements that `internal` saw for an equilibrium."""
+        state, stress = self.trial.state, self.trial.stress_MPa
+        moved = state.strain - self.state.strain
+        self.spent = self.spent + 0.5 * ((self.stress + stress) * moved).sum(axis=-1)
+        self.state, self.stress = state, stress
 
     def load_jump(self, factor: float) -> Any:
         """Set the load; nodal forces that the growth of prescribed displacements asks for."""
@@ -83,8 +114,10 @@ class Nonlinear(Supported):
         nodes, moved = caps.displaced(self.cap_jump, ghosts=True)
         jump.reshape(-1, 3)[nodes] = moved
         self.jump.x.array[:] = jump
+        asked = self.trial.tangent_MPa @ self.strains(self.onset)[..., None]
+        self.set_stress(asked[..., 0])
         n = self.spring.size
-        return assembled(self.onset, n) + self.spring * jump[:n]
+        return assembled(self.forces, n) + self.spring * jump[:n]
 
     def take_jump(self) -> None:
         """Move what is prescribed to the values of `load_jump`."""
@@ -93,12 +126,13 @@ class Nonlinear(Supported):
 
     def point_fields(self, n_cells: int) -> dict[str, Any] | None:
         """Fields at the points in the model's order, on the first process."""
-        stress = self.S.x.array.reshape(-1, 6)[self.at].copy()
         fields = {
             "point_strain": self.state.strain,
-            "point_stress_MPa": stress,
+            "point_stress_MPa": self.stress,
             "point_plastic": self.state.plastic,
             "point_history": self.state.history,
+            "point_work_MPa": self.spent,
+            "point_volume_mm3": self.volume,
         }
         parts = self.body.comm.gather((self.body.cell, fields))
         if parts is None:

@@ -4,7 +4,8 @@
 (n, 3) bool and `fixed_mm`, `force_N`, `spring_N_mm` (n, 3), `cap` (n,: number of a node's cap or
 -1), `cap_pivot_mm` (c, 3), `cap_fixed` bool, `cap_given` and `cap_load` (c, 2, 3: of translations
 and rotations), `rtol`, `max_iterations`, `method`, `options` (JSON, for PETSc), `sha256`; for a
-nonlinear solve `factors`, `law` (JSON: module, name, numbers, arrays) and its arrays `law_*`.
+nonlinear solve `factors`, `bbar`, `law` (JSON: module, name, numbers, arrays) and its arrays
+`law_*`.
 
 ``result.npz``: `displacement_mm` and `internal_N` (n, 3: of stresses and springs), `cap_motion`
 (c, 6), `residual`, `iterations`, `history`, `points` and `weights` of the quadrature, `peak_MB`,
@@ -42,7 +43,8 @@ sys.exit(main(Path(sys.argv[1])))
 LAWS = ("plastic_laws", "strain_yield_law", "damage_law", "elastic_law")
 _SENT = (
     *(f"dolfinx_{part}" for part in ("solver", "log", "compat", "body", "linear", "elastic")),
-    *("dolfinx_caps", "dolfinx_newton", "dolfinx_points", "constitutive", "constitutive_spectral"),
+    *(f"dolfinx_{part}" for part in ("bbar", "caps", "newton", "points")),
+    *("constitutive", "constitutive_spectral"),
     *LAWS,
 )
 

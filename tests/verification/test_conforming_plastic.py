@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from bonekit.errors import InputError
-from bonekit.fem.conforming_model import HexMesh
+from bonekit.fem.conforming import solve_conforming
+from bonekit.fem.conforming_model import ElasticSupport, HexMesh
 from bonekit.fem.conforming_plastic import NoEquilibriumError, solve_conforming_nonlinear
 from bonekit.fem.constitutive import MaterialLaw
 from bonekit.fem.damage_law import damage_law
+from bonekit.fem.elastic_law import Elastic
 from bonekit.fem.failure import Assembly
 from bonekit.fem.interpreters import find_interpreters
 from bonekit.fem.model import Constraint, Load, Model
@@ -48,7 +50,7 @@ def test_a_bar_hardens_along_its_table(processes: int) -> None:
     mesh = grid(2)
     law = j2(np.full(mesh.n_elements, E), NU, [0.0, 1.0], [10.0, 10.0 + H])
     s = solve_conforming_nonlinear(
-        pulled(0.03, mesh), law, (0.2, 0.6, 1.0), 1e-10, processes=processes
+        pulled(0.03, mesh), law, (1 / 3, 0.6, 1.0), 1e-10, processes=processes
     )
     plastic = (E * 0.03 - 10) / (E + H)
     np.testing.assert_allclose(s.stress_MPa[..., 2], 10 + H * plastic, rtol=1e-8)
@@ -56,6 +58,25 @@ def test_a_bar_hardens_along_its_table(processes: int) -> None:
     assert s.reaction_N["top"][2] == pytest.approx(10 + H * plastic, rel=1e-8)
     assert s.residual <= 1e-10
     assert s.force_balance < 1e-9
+    np.testing.assert_allclose(s.sed_MPa, (10 + H * plastic) ** 2 / (2 * E), rtol=1e-8)
+    np.testing.assert_allclose(s.dissipated_MPa, 10 * plastic + H * plastic**2 / 2, rtol=1e-8)
+    assert s.stored_Nmm == pytest.approx((s.sed_MPa * s.volume_mm3).sum(), rel=1e-12)
+    assert s.volume_mm3.sum() == pytest.approx(1.0, rel=1e-12)
+    assert s.energy_balance < 1e-9
+
+
+def test_springs_store_energy() -> None:
+    """An elastic law, as the linear solve has it."""
+    block = notched()
+    bed = ElasticSupport("bed", block.constraints[0].nodes, [300.0, 200.0, 500.0])
+    model = Model(block.mesh, block.E_MPa, 0.3, block.constraints[1:], supports=(bed,))
+    linear = solve_conforming(model, 1e-12)
+    law = Elastic(model.E_MPa, 0.3)
+    s = solve_conforming_nonlinear(model, law, (0.4, 1.0), 1e-12, bbar=False)
+    assert s.stored_Nmm == pytest.approx(linear.energy_Nmm, rel=1e-9)
+    assert s.stored_Nmm > 1.1 * (s.sed_MPa * s.volume_mm3).sum()
+    assert s.energy_balance < 1e-9
+    assert abs(s.dissipated_Nmm) < 1e-9 * s.stored_Nmm
 
 
 def test_perfect_plasticity_beyond_the_limit_names_the_last_equilibrium() -> None:
@@ -84,20 +105,21 @@ LAWS: dict[str, Callable[[np.ndarray], MaterialLaw]] = {
 }
 
 
+@pytest.mark.parametrize("bbar", [False, True])
 @pytest.mark.parametrize("kind", LAWS)
-def test_the_voxel_engine_agrees_beyond_yield(kind: str) -> None:
-    """A notched block of two moduli, pressed and sheared in the same steps; full integration."""
+def test_the_voxel_engine_agrees_beyond_yield(kind: str, bbar: bool) -> None:
+    """A notched block of two moduli, pressed and sheared in the same steps."""
     model = notched()
     law = LAWS[kind](model.E_MPa)
     factors = (0.3, 0.5, 0.7, 0.9, 1.0)
-    voxel = Assembly.of(model, law, 1e-11, bbar=False, device=torch.device("cpu"))
+    voxel = Assembly.of(model, law, 1e-11, bbar=bbar, device=torch.device("cpu"))
     point, work = voxel.equilibrium.rest(), 0.0
     for factor in factors:
         before, point = point, voxel.equilibrium.advance(point, Control(), factor)
         moved = point.u_mm - before.u_mm
         work += 0.5 * float(((point.at.force_N + before.at.force_N) * moved).sum())
     assert point.at.state.history.any(-1).to(float).mean() > 0.3
-    s = solve_conforming_nonlinear(model, law, factors, 1e-11)
+    s = solve_conforming_nonlinear(model, law, factors, 1e-11, bbar=bbar)
     np.testing.assert_array_equal(s.factors[1:], factors)  # no step was cut
     u = point.u_mm.numpy()[:, voxel.where].T
     np.testing.assert_allclose(s.displacement_mm, u, atol=1e-8 * np.abs(u).max())
@@ -108,6 +130,10 @@ def test_the_voxel_engine_agrees_beyond_yield(kind: str) -> None:
     np.testing.assert_allclose(
         s.history.mean(axis=1), history.mean(axis=1), atol=1e-8 * history.max()
     )
+    stored = voxel.equilibrium.bricks.stored_energy(point.at.state)
+    assert s.stored_Nmm == pytest.approx(stored, rel=1e-8)
+    assert s.energy_balance < 1e-9
+    assert s.dissipated_Nmm > 0.05 * work
 
 
 def notched() -> Model:
