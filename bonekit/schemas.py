@@ -14,13 +14,15 @@ from bonekit.errors import InputError
 from bonekit.image.writing import replacing
 from bonekit.result import Result
 from bonekit.segmentation.base import COLOURS, LABELS
+from bonekit.segmentation.planning.plan import Plan
+from bonekit.segmentation.task import Task
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-MODELS: dict[str, type[BaseModel]] = {"case": Case, "result": Result}
+MODELS: dict[str, type[BaseModel]] = {"case": Case, "result": Result, "task": Task, "plan": Plan}
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """Return the schema of ``case`` or ``result``.
+    """Return the schema of ``case``, ``result``, ``task`` or ``plan``.
 
     Raises
     ------
@@ -29,7 +31,10 @@ def schema_of(name: str) -> dict[str, Any]:
     """
     if name not in MODELS:
         raise InputError(f"there is no schema {name!r}; there are: {', '.join(MODELS)}")
-    return {"$schema": DIALECT, **MODELS[name].model_json_schema()}
+    schema = MODELS[name].model_json_schema()
+    if "$ref" in schema:  # a model that holds itself: its entries belong to the top
+        schema = {**schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]], "$defs": schema["$defs"]}
+    return {"$schema": DIALECT, **schema}
 
 
 def label_table() -> dict[str, Any]:
@@ -44,7 +49,7 @@ def label_table() -> dict[str, Any]:
 
 
 def write_schemas(folder: str | Path) -> list[Path]:
-    """Write case.schema.json, result.schema.json and labels.json into a folder.
+    """Write the schema of each model (``case.schema.json`` ...) and labels.json into a folder.
 
     ``python -m bonekit.schemas data_schema`` does it from the command line.
     """

@@ -64,7 +64,7 @@ def read_labels(
         if slicer.is_segmentation(raw):
             labels = slicer.labels_of(raw, source, on_overlap)
         else:
-            labels = _plain(scalar(raw, source), source)
+            labels = _plain(scalar(raw, source), source, search=names is None)
     else:
         raise InputError(
             f"{source} is no label map; allowed: {', '.join(SUFFIXES)}, .seg.nrrd, .dcm"
@@ -103,11 +103,11 @@ def read_names(path: str | Path) -> dict[int, str]:
         ) from error
 
 
-def _plain(raw: Raw, source: Path) -> LabelMap:
-    """Make a label map of an ordinary image file and look for its names."""
+def _plain(raw: Raw, source: Path, search: bool) -> LabelMap:
+    """Make a label map of an ordinary image file and, if asked, look for its names."""
     array = _whole_numbers(raw.array, source)
     names, colours = _header_table(raw.extensions)
-    if not names:
+    if search and not names:
         beside = (sidecar(source), source.with_name("dataset.json"))
         table = next((file for file in beside if file.is_file()), None)
         if table is None:

@@ -31,8 +31,8 @@ class Channel(Part):
     """One image of a subject.
 
     ``ct`` normalisation, of images in a unit, clips to the foreground's 0.5 and 99.5 percentile in
-    the data set and takes its mean and deviation; ``zscore`` takes those of each image; ``rescale`` maps `values`
-    to 0..1 (nnU-Net: Isensee et al., Nature Methods 18:203, 2021).
+    the data set and takes its mean and deviation; ``zscore`` takes those of each image;
+    ``rescale`` maps `values` to 0..1 (nnU-Net: Isensee et al., Nature Methods 18:203, 2021).
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")

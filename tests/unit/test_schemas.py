@@ -2,11 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 from bonekit.errors import InputError
 from bonekit.schemas import label_table, schema_of, write_schemas
 from bonekit.segmentation.base import LABELS
+from bonekit.segmentation.task_files import built_in_tasks
 
 COMMITTED = Path(__file__).resolve().parents[2] / "data_schema"
 
@@ -19,7 +21,7 @@ def test_committed_files_are_those_of_the_models(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["case", "result"])
+@pytest.mark.parametrize("name", ["case", "result", "task", "plan"])
 def test_schema_is_valid_json_schema(name: str) -> None:
     Draft202012Validator.check_schema(schema_of(name))
     assert schema_of(name)["additionalProperties"] is False
@@ -32,8 +34,17 @@ def test_schema_says_what_pydantic_says() -> None:
     assert not validator.is_valid({"bones": "femur_left"})
 
 
+@pytest.mark.parametrize("name", sorted(built_in_tasks()))
+def test_task_files_fit_their_schema(name: str) -> None:
+    content = yaml.safe_load((COMMITTED / "tasks" / f"{name}.yaml").read_text(encoding="utf-8"))
+    validator = Draft202012Validator(schema_of("task"))
+    validator.validate(content)
+    assert not validator.is_valid(content | {"colour": "red"})
+    assert not validator.is_valid(content | {"views": ["oblique"]})
+
+
 def test_unknown_schema_is_refused() -> None:
-    with pytest.raises(InputError, match="no schema 'report'; there are: case, result"):
+    with pytest.raises(InputError, match="no schema 'report'; there are: case, result, task, plan"):
         schema_of("report")
 
 

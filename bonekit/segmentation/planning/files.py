@@ -39,7 +39,7 @@ def describe(plan: Plan) -> str:
     if len(plan.patch) == 3:
         for edge, whole in zip(plan.patch, plan.median_shape, strict=True):
             share *= min(1.0, edge / whole)
-    seen = f", {100 * share:.2g} % of a volume" if len(plan.patch) == 3 else " of a slice"
+    seen = f", {_percent(share)} of a volume" if len(plan.patch) == 3 else " of a slice"
     lines = [
         f"spacing   {_by(plan.spacing_mm)} mm; median volume {_by(plan.median_shape)} voxels",
         f"patch     {_by(plan.patch)} voxels{seen}; batch {plan.batch} ({plan.memory_GB:g} GB)",
@@ -58,6 +58,10 @@ def describe(plan: Plan) -> str:
         low = plan.low_resolution
         lines.append(f"cascade   first at {_by(low.spacing_mm)} mm, patch {_by(low.patch)}")
     return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share > 0.02 else f"{100 * share:.1f} %"
 
 
 def _by(steps: Steps | tuple[float, ...]) -> str:

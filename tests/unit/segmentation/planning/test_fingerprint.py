@@ -71,6 +71,7 @@ def test_files_and_words(tmp_path: Path) -> None:
     assert load_plan(tmp_path / "plan.json") == plan
     words = describe(plan)
     assert "spacing   1x1x2 mm; median volume 10x24x10 voxels" in words
+    assert "100 % of a volume" in words
     assert "z-scores inside" in words
     assert "cascade" not in words
     large = Plan.model_validate(plan.model_dump() | {"low_resolution": plan})
