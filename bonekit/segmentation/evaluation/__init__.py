@@ -2,6 +2,7 @@
 
 from bonekit.segmentation.evaluation.evaluate import Evaluation, evaluate, gather
 from bonekit.segmentation.evaluation.pairs import Pair, pairs_of
+from bonekit.segmentation.evaluation.report import write_report
 from bonekit.segmentation.evaluation.score import Score, compare, score
 from bonekit.segmentation.evaluation.summary import Estimate, estimate
 
@@ -16,4 +17,5 @@ __all__ = [
     "gather",
     "pairs_of",
     "score",
+    "write_report",
 ]

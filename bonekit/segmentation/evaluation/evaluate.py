@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bonekit.errors import InputError
@@ -46,6 +46,8 @@ class Evaluation:
         label -> false lesions per subject -> sensitivity.
     failure_load : Estimate
         Change of the failure load in percent; nan if it was not asked for.
+    pairs : tuple of Pair
+        What was compared, for pictures.
     """
 
     task: Task
@@ -60,6 +62,7 @@ class Evaluation:
     froc: dict[str, Froc]
     sensitivity: dict[str, dict[str, float]]
     failure_load: Estimate
+    pairs: tuple[Pair, ...] = ()
 
 
 def evaluate(
@@ -113,7 +116,8 @@ def evaluate(
         scores.append(_kept(pair, task, folder, failure_load))
         if progress is not None:
             progress(pair.name)
-    return gather(tuple(scores), task, columns=columns, group=group, seed=seed)
+    found = gather(tuple(scores), task, columns=columns, group=group, seed=seed)
+    return replace(found, pairs=tuple(pairs))
 
 
 def _kept(

@@ -17,6 +17,8 @@ volume_error_percent   0           nan                 -100
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from monai.metrics.utils import get_edge_surface_distance
@@ -69,13 +71,15 @@ def overlap(reference: Mask, prediction: Mask, spacing_mm: Float, tolerance_mm: 
 
 def _surfaces(reference: Mask, prediction: Mask, spacing_mm: Float, tolerance_mm: float) -> Values:
     box = around(reference | prediction, 2)
-    (edges_p, edges_r), distances, areas = get_edge_surface_distance(
-        torch.from_numpy(np.pad(prediction[box], 1)),
-        torch.from_numpy(np.pad(reference[box], 1)),
-        spacing=[float(s) for s in spacing_mm],
-        use_subvoxels=True,
-        symmetric=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns of its own argument
+        (edges_p, edges_r), distances, areas = get_edge_surface_distance(
+            torch.from_numpy(np.pad(prediction[box], 1)),
+            torch.from_numpy(np.pad(reference[box], 1)),
+            spacing=[float(s) for s in spacing_mm],
+            use_subvoxels=True,
+            symmetric=True,
+        )
     weights = [
         area[edges].double().numpy() for area, edges in zip(areas, (edges_p, edges_r), strict=True)
     ]

@@ -43,7 +43,9 @@ def simulate_rater(
             continue
         depth = ndimage.distance_transform_edt(own, spacing)
         depth -= ndimage.distance_transform_edt(~own, spacing)
-        depth = depth + (shift if value else 0.0)
+        depth -= np.sign(depth) * spacing.min() / 2  # from the border, not from voxel centres
+        # The neighbour's depth is minus this one: to move their border takes twice the shift
+        depth = depth + (2 * shift if value else 0.0)
         closer = depth > best
         array[closer], best[closer] = value, depth[closer]
     return labels.with_array(array)
