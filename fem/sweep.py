@@ -34,14 +34,15 @@ SOURCE = (
 
 @dataclass(frozen=True)
 class Cone:
-    """Directions round that of a stance.
+    """Directions round that of a stance or of a fall.
 
     The default of 12 degrees to each side is bonekit's choice.
 
     Parameters
     ----------
     adduction_half_deg, flexion_half_deg : float
-        Half angles of an elliptic cone, in the frontal plane and out of it.
+        Half angles of an elliptic cone, in the frontal plane and out of it. Of a fall the second
+        is the internal rotation, see `bonekit.fem.fall_sweep`.
     step_deg : float
         Between neighbouring directions.
 
@@ -85,17 +86,20 @@ class Sweep:
     Parameters
     ----------
     directions_deg : ndarray, (n, 2)
-        Adduction and flexion of the force, see `SingleLegStance`.
+        Adduction and flexion of the force, see `SingleLegStance`; or see `angles`.
     strengths_N : ndarray, (n,)
     centre_deg : tuple of float
-        Adduction and flexion of the stance itself.
+        Of the stance or the fall itself.
     criterion : str
+    angles : tuple of str
+        Names of the two angles: adduction, and flexion of a stance or rotation of a fall.
     """
 
     directions_deg: Float
     strengths_N: Float
     centre_deg: tuple[float, float]
     criterion: str
+    angles: tuple[str, str] = ("adduction", "flexion")
 
     @property
     def minimum(self) -> float:
@@ -104,13 +108,13 @@ class Sweep:
 
     @property
     def weakest_deg(self) -> tuple[float, float]:
-        """Adduction and flexion of the lowest strength."""
-        adduction, flexion = self.directions_deg[int(self.strengths_N.argmin())]
-        return float(adduction), float(flexion)
+        """Both angles of the lowest strength."""
+        adduction, out_of_plane = self.directions_deg[int(self.strengths_N.argmin())]
+        return float(adduction), float(out_of_plane)
 
     @property
     def central(self) -> float:
-        """Strength in N under the stance itself."""
+        """Strength in N in the middle of the cone."""
         away = np.linalg.norm(self.directions_deg - self.centre_deg, axis=1)
         return float(self.strengths_N[int(away.argmin())])
 

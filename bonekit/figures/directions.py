@@ -1,6 +1,8 @@
-"""Strength by the direction of the force, seen along the force of the stance."""
+"""Strength by the direction of the force, seen along the force of the stance or the fall."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,27 +28,62 @@ Float = NDArray[np.float64]
 
 WEAKEST, RING = "#d1495b", "#8d99a6"
 RINGS = 3
-# How the force changes towards each side of the map.
-SIDES = (
-    (1.02, 0.5, "more\nadduction", {"ha": "left", "va": "center"}),
-    (-0.02, 0.5, "less\nadduction", {"ha": "right", "va": "center"}),
-    (0.5, 1.02, "pushes the head backwards", {"ha": "center", "va": "bottom"}),
-    (0.5, -0.02, "pushes the head forwards", {"ha": "center", "va": "top"}),
+# Where on the map what lies at its sides is said: right, left, above, below.
+PLACES = (
+    (1.02, 0.5, {"ha": "left", "va": "center"}),
+    (-0.02, 0.5, {"ha": "right", "va": "center"}),
+    (0.5, 1.02, {"ha": "center", "va": "bottom"}),
+    (0.5, -0.02, {"ha": "center", "va": "top"}),
+)
+
+
+@dataclass(frozen=True)
+class MapWords:
+    """Words of a map of directions.
+
+    Parameters
+    ----------
+    middle : str
+        What lies in the middle.
+    out_of_plane : str
+        Name of the angle out of the frontal plane.
+    sides : tuple of str
+        How the force changes towards the right, the left, the top and the bottom.
+    """
+
+    middle: str
+    out_of_plane: str
+    sides: tuple[str, str, str, str]
+
+
+MORE_LESS = ("more\nadduction", "less\nadduction")
+STANCE = MapWords(
+    "stance", "flexion", (*MORE_LESS, "pushes the head backwards", "pushes the head forwards")
+)
+FALL = MapWords(
+    "fall",
+    "rotation",
+    (*MORE_LESS, "rotated inwards: onto the back of the trochanter", "rotated outwards"),
 )
 
 
 def strength_by_direction(
-    directions_deg: Float, strengths_N: Float, centre_deg: tuple[float, float]
+    directions_deg: Float,
+    strengths_N: Float,
+    centre_deg: tuple[float, float],
+    words: MapWords = STANCE,
 ) -> bytes:
     """Draw the strength over a cone of directions as a polar map.
 
     Parameters
     ----------
     directions_deg : ndarray, (n, 2)
-        Adduction and flexion.
+        Adduction and flexion of a stance, or adduction and rotation of a fall.
     strengths_N : ndarray, (n,)
     centre_deg : tuple of float
-        Adduction and flexion of the stance, in the middle of the map.
+        Of the stance or the fall, in the middle of the map.
+    words : MapWords
+        `STANCE` or `FALL`.
 
     Returns
     -------
@@ -78,28 +115,31 @@ def strength_by_direction(
     low, middle = int(kilo.argmin()), int(np.linalg.norm(offset, axis=1).argmin())
     axes.plot(*offset[low], "o", mec=WEAKEST, mfc="none", ms=14, mew=2.6, zorder=4)
     axes.plot(0, 0, "+", color=INK, ms=13, mew=2.4, zorder=4)
-    _frame(axes, float(np.linalg.norm(offset, axis=1).max()))
+    _frame(axes, float(np.linalg.norm(offset, axis=1).max()), words)
     head = panel(figure, 14, 8, 732, 30)
-    words = "{}: {:.2f} kN at adduction {:g}°, flexion {:g}°"
+    title = f"{{}}: {{:.2f}} kN at adduction {{:g}}°, {words.out_of_plane} {{:g}}°"
     bold = {"fontsize": 9.5, "fontweight": "bold", "va": "center"}
     write(
         head,
         0,
         0.5,
-        words.format("Weakest", kilo[low], *directions_deg[low]),
+        title.format("Weakest", kilo[low], *directions_deg[low]),
         **bold,
         color=WEAKEST,
     )
-    write(head, 1, 0.5, words.format("Stance (+)", kilo[middle], *centre_deg), **bold, ha="right")
+    central = title.format(f"{words.middle.capitalize()} (+)", kilo[middle], *centre_deg)
+    write(head, 1, 0.5, central, **bold, ha="right")
     ticks = np.linspace(kilo.min(), kilo.max(), 4)
     colour_bar(figure, colours, ticks.tolist(), [f"{x:.2f}" for x in ticks], "Strength in kN")
     note(
-        figure, "Rings: angle from the force of the stance. Dots: directions that were calculated."
+        figure,
+        f"Rings: angle from the force of the {words.middle}. Dots: directions that were "
+        "calculated.",
     )
     return png(figure)
 
 
-def _frame(axes: Axes, reach: float) -> None:
+def _frame(axes: Axes, reach: float, words: MapWords) -> None:
     """Rings with their angles, and what lies at each side."""
     limit = 1.06 * reach
     axes.set_xlim(-limit, limit)
@@ -118,5 +158,5 @@ def _frame(axes: Axes, reach: float) -> None:
             color=INK,
             zorder=5,
         )
-    for x, y, text, style in SIDES:
+    for (x, y, style), text in zip(PLACES, words.sides, strict=True):
         write(axes, x, y, text, color=MUTED, **style)
