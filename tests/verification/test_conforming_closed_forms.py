@@ -152,6 +152,7 @@ def collapse(
     steps = (0.03, 0.08, 0.2, 0.5, 1.0)
     s = solve_conforming_nonlinear(model, law, steps, 1e-7, bbar=bbar, processes=processes)
     assert (s.history[..., 0] > 0).all()
+    assert s.energy_balance < 1e-9
     last = slice(-2, None)  # a step, which may have been cut
     widened = float(np.diff(s.factors[last])[0]) * push * np.pi / 2 * (0.2 if flat else 1.0)
     return float(np.diff(s.work_Nmm[last])[0]) / widened
