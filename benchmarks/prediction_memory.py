@@ -50,7 +50,7 @@ def predict(folder: Path, spacing_mm: tuple[float, float, float]) -> None:
         patch=(128, 128, 64),
         batch=2,
         features=(4, 4, 8),
-        kernels=((3, 3, 3),) * 3,
+        kernels=((1, 1, 1), (3, 3, 3), (3, 3, 3)),
         strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
         statistics=(Statistics(mean=0.0, std=500.0, low=-1000.0, high=1500.0),),
     )

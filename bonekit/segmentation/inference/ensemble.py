@@ -80,7 +80,8 @@ def load_networks(model: Model, device: torch.device) -> tuple[nn.Module, ...]:
     """
     networks = []
     for state in model.weights:
-        network = build(model.task, model.plan)
+        with torch.random.fork_rng(devices=[]):  # its first weights are random, then replaced
+            network = build(model.task, model.plan)
         try:
             network.load_state_dict(dict(state), strict=True)
         except RuntimeError as error:

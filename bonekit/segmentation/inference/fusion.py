@@ -68,9 +68,8 @@ def uncertainty(found: torch.Tensor, *, exclusive: bool) -> torch.Tensor:
 
 def log_odds(found: torch.Tensor, *, exclusive: bool) -> torch.Tensor:
     """Logits that give the probabilities back."""
-    if exclusive:
-        return found.clamp(min=LEAST).log()
-    return found.clamp(LEAST, 1 - LEAST).logit()
+    own = found.clamp(min=LEAST).log()
+    return own if exclusive else own - (1 - found).clamp(min=LEAST).log()
 
 
 def _mean(parts: Sequence[torch.Tensor]) -> torch.Tensor:

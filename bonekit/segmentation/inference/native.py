@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from bonekit.image import Grid
-from bonekit.segmentation.inference.fusion import uncertainty
+from bonekit.segmentation.inference.fusion import calibrate, uncertainty
 from bonekit.segmentation.inference.sampling import Sampler
 from bonekit.segmentation.inference.source import Source, turned
 from bonekit.segmentation.task import Task
@@ -54,6 +54,15 @@ class Outputs:
 
 
 @dataclass(frozen=True, eq=False)
+class Decision:
+    """How probabilities become labels: the task's outputs, calibrated, and drawn from."""
+
+    task: Task
+    temperature: float = 1.0
+    sampler: Sampler | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Upsampling:
     """Linear interpolation along one axis: ``(1 - part) * p[low] + part * p[high]``."""
 
@@ -88,9 +97,8 @@ def upsampling(source: Source, axis: int) -> Upsampling:
 def write_slabs(
     found: Iterable[torch.Tensor],
     source: Source,
-    task: Task,
+    decision: Decision,
     outputs: Outputs,
-    sampler: Sampler | None,
     *,
     thickness: int,
     first: int = 0,
@@ -102,9 +110,9 @@ def write_slabs(
     found : iterable of Tensor, each (slices, outputs, ni, nj)
         Slabs of the network's grid from slab ``max(first - 1, 0)`` on: a native slice may lie
         between two slabs.
+    decision : Decision
     outputs : Outputs
         Filled.
-    sampler : Sampler, optional
     thickness : int
         Slices of a slab, but the last.
     first : int
@@ -128,7 +136,7 @@ def write_slabs(
         for k in torch.nonzero(z.high // thickness == number).ravel().tolist():
             low, high = slab[int(z.low[k]) - start], slab[int(z.high[k]) - start]
             fine = y(x(torch.lerp(low, high, float(z.part[k])), 1), 2)
-            _write(place, k, fine, task, sampler)
+            _write(place, k, fine, decision)
         yield number
 
 
@@ -155,15 +163,17 @@ class _Place:
         )
 
 
-def _write(place: _Place, k: int, fine: torch.Tensor, task: Task, sampler: Sampler | None) -> None:
+def _write(place: _Place, k: int, fine: torch.Tensor, decision: Decision) -> None:
     """Decide one native slice, (outputs, ni, nj)."""
+    task = decision.task
     place.labels[:, :, k] = decide(fine, task).numpy()
-    unsure = uncertainty(fine[None], exclusive=task.exclusive)[0]
+    honest = calibrate(fine[None], decision.temperature, exclusive=task.exclusive)
+    unsure = uncertainty(honest, exclusive=task.exclusive)[0]
     place.entropy[:, :, k] = (255 * unsure).round().to(torch.uint8).numpy()
     if place.probabilities is not None:
-        place.probabilities[:, :, :, k] = fine.numpy()
-    if sampler is not None:
-        for n, sample in enumerate(sampler.draw(fine, k)):
+        place.probabilities[:, :, :, k] = honest[0].numpy()
+    if decision.sampler is not None:
+        for n, sample in enumerate(decision.sampler.draw(honest[0], k)):
             place.samples[n, :, :, k] = decide(sample, task).numpy()
 
 

@@ -15,8 +15,8 @@ from bonekit.image import Image, LabelMap
 from bonekit.segmentation.data.subjects import Subject
 from bonekit.segmentation.inference.clean import clean
 from bonekit.segmentation.inference.ensemble import device_of, ensemble, load_networks
-from bonekit.segmentation.inference.fusion import calibrate, fuse
-from bonekit.segmentation.inference.native import Outputs, write_slabs
+from bonekit.segmentation.inference.fusion import fuse
+from bonekit.segmentation.inference.native import Decision, Outputs, write_slabs
 from bonekit.segmentation.inference.sampling import Sampler, sampler
 from bonekit.segmentation.inference.settings import PredictSettings
 from bonekit.segmentation.inference.source import Reader, Source, open_source
@@ -27,6 +27,7 @@ from bonekit.segmentation.models.folder import Model
 from bonekit.segmentation.task import SLICED, Task, View
 
 Networks = tuple[nn.Module, ...]
+SLICES_OF_A_TILE = 8  # a slice is smaller than a tile: more go through together
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +100,16 @@ def run(
         for view in chosen_views(task, settings)
     ]
     rule = settings.fusion or task.fusion
-    fused = (
-        calibrate(
-            fuse(found, rule, exclusive=task.exclusive),
-            model.temperature,
-            exclusive=task.exclusive,
-        )
-        for found in zip(*views, strict=True)
-    )
+    fused = (fuse(found, rule, exclusive=task.exclusive) for found in zip(*views, strict=True))
     draws = _sampler(source, task, settings)
-    yield from write_slabs(fused, source, task, outputs, draws, thickness=thickness, first=first)
+    yield from write_slabs(
+        fused,
+        source,
+        Decision(task, model.temperature, draws),
+        outputs,
+        thickness=thickness,
+        first=first,
+    )
 
 
 def finish(model: Model, source: Source, outputs: Outputs) -> Prediction:
@@ -174,7 +175,7 @@ def _view(
         ensemble(networks, model.task, axis, settings),
         len(model.task.outputs),
         thickness=thickness,
-        batch=settings.batch,
+        batch=settings.batch if axis is None else settings.batch * SLICES_OF_A_TILE,
         first=first,
     )
 

@@ -61,7 +61,7 @@ def fit(logits: ArrayLike | torch.Tensor, labels: ArrayLike | torch.Tensor) -> f
     low, high = (float(torch.tensor(t, dtype=torch.float64).log()) for t in RANGE)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
     best = float(torch.exp(torch.tensor(found.x, dtype=torch.float64)))
-    if not RANGE[0] * 1.01 < best < RANGE[1] / 1.01:
+    if min(loss(low), loss(high)) <= loss(found.x):
         raise InputError(
             f"no temperature from {RANGE[0]} to {RANGE[1]} is best: the voxels are all right, all "
             "wrong, or too few. Fit on whole validation images"
