@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bonekit.fem.brick import stiffness
 from bonekit.fem.bricks import Bricks, Float
-from bonekit.fem.cg import CGResult, Progress, conjugate_gradients
+from bonekit.fem.cg import CGResult, Progress, iterated
+from bonekit.fem.memory import return_freed
 from bonekit.fem.multigrid import BrickMultigrid
 from bonekit.fem.operator import BrickProduct
 
@@ -90,6 +91,11 @@ class BrickSystem:
             bricks, weights, units, nodes, spacing_mm, spring_N_mm=spring, finest=self.K
         )
         self._caps = self._cap_modes(free) if ties else None
+
+    def forget_preconditioner(self) -> None:
+        """Free what only a solve needs."""
+        del self._cycle, self._caps
+        return_freed()
 
     def tensor(self, field: NDArray[np.generic]) -> Tensor:
         """Rows per node, (n, 3), as a tensor of a row per component."""
@@ -168,7 +174,7 @@ class BrickSystem:
     def solve(
         self,
         values: Tensor,
-        force: Tensor,
+        force: Tensor | None,
         rtol: float,
         max_iterations: int,
         progress: Progress | None = None,
@@ -176,16 +182,40 @@ class BrickSystem:
     ) -> CGResult:
         """Find the unknowns, (3, n), of prescribed values (0 elsewhere) and forces.
 
+        The values are overwritten by the unknowns; no force is None.
+
         Raises
         ------
         ConvergenceError
         """
-        b = torch.sub(force, self.stiff(values)).mul_(self.free)
-        first = None if start is None else (start - values).mul_(self.free)
-        found = conjugate_gradients(
-            self, self.precondition, b, rtol, max_iterations, progress, first
+        return_freed()
+        x, r = values, self._rest(values, force)
+        scale = float(torch.linalg.vector_norm(r))
+        if start is not None:
+            d = (start - values).mul_(self.free)
+            image = self(d)
+            if energy := float(torch.dot(d.view(-1), image.view(-1))):  # the best along d
+                share = float(torch.dot(d.view(-1), r.view(-1))) / energy
+                x.add_(d, alpha=share)
+                r.sub_(image, alpha=share)
+            del d, image
+        return iterated(
+            self,
+            self.precondition,
+            x,
+            r,
+            scale,
+            lambda x: self._rest(x, force),
+            rtol,
+            max_iterations,
+            progress,
         )
-        return CGResult(found.x.add_(values), found.history)
+
+    def _rest(self, x: Tensor, force: Tensor | None) -> Tensor:
+        """Compute the forces out of balance on the free unknowns."""
+        r = self.stiff(x)
+        r = r.neg_() if force is None else torch.sub(force, r, out=r)
+        return r.mul_(self.free)
 
 
 def unit_stiffnesses(E_MPa: Float, nu: Float | float, spacing_mm: Float) -> tuple[Float, Float]:

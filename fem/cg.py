@@ -66,15 +66,36 @@ def conjugate_gradients(
     """
     scale = float(torch.linalg.vector_norm(b))
     x, r = _beginning(A, b, start)
+    return iterated(A, M, x, r, scale, lambda x: b - A(x), rtol, max_iterations, progress)
+
+
+def iterated(
+    A: Operator,
+    M: Operator,
+    x: Tensor,
+    r: Tensor,
+    scale: float,
+    rest: Operator,
+    rtol: float,
+    max_iterations: int,
+    progress: Progress | None = None,
+) -> CGResult:
+    """Do as `conjugate_gradients` from an iterate and its residual, which are overwritten.
+
+    Four vectors are held, and no right-hand side: ``rest`` computes the residual of an iterate, and
+    ``scale`` is the norm to which ``rtol`` refers.
+    """
     history = [float(torch.linalg.vector_norm(r)) / scale if scale else 0.0]
-    p, q = torch.zeros_like(b), torch.zeros_like(b)
+    p, q = torch.zeros_like(r), torch.zeros_like(r)
     alpha, rz = 0.0, 1.0
     while history[-1] > rtol and len(history) <= max_iterations:
+        change = q.float()  # of the residual, as far as the next direction needs it
+        del q
         z = M(r)
-        beta = -alpha * _dot(z, q) / rz  # z . (r - r_old) / (z_old . r_old)
+        beta = -alpha * _dot(z.float(), change) / rz  # z . (r - r_old) / (z_old . r_old)
         p.mul_(beta).add_(z)
         rz = _dot(r, z)
-        del z, q  # two vectors less at the peak of memory, which is in A
+        del z, change  # two vectors less at the peak of memory, which is in A
         q = A(p)
         curvature = _dot(p, q)
         if not (curvature > 0 and rz > 0):
@@ -84,7 +105,8 @@ def conjugate_gradients(
         r.add_(q, alpha=-alpha)
         history.append(float(torch.linalg.vector_norm(r)) / scale)
         if history[-1] <= rtol:  # so says the recurrence: ask the operator, restart if not
-            r = b - A(x)
+            del r, q
+            r, q = rest(x), p
             history[-1] = float(torch.linalg.vector_norm(r)) / scale
             alpha = 0.0
         if progress is not None:

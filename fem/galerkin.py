@@ -27,14 +27,17 @@ class Stiffness(Protocol):
 
 
 class StoredStiffness:
-    """Stiffness of each brick, float64, (n, 24, 24)."""
+    """Stiffness of each brick, float64, of which the lower triangles are kept, (n, 300)."""
 
-    def __init__(self, K: Tensor) -> None:
-        self.K = K
+    def __init__(self, lower: Tensor) -> None:
+        self.lower = lower
+        row, column = np.maximum(*np.indices((24, 24))), np.minimum(*np.indices((24, 24)))
+        place = row * (row + 1) // 2 + column
+        self._place = torch.as_tensor(place.ravel(), device=lower.device)
 
     def __call__(self, start: int, stop: int) -> Tensor:
         """Of the bricks of a range."""
-        return self.K[start:stop]
+        return self.lower[start:stop].index_select(1, self._place).view(-1, 24, 24)
 
 
 class ParentStiffness:
@@ -79,7 +82,7 @@ class ParentStiffness:
             special |= spring.any(axis=0)
         touching = np.flatnonzero(special[fine.corners].any(axis=1))
         touching = touching[np.argsort(step.parent[touching], kind="stable")]
-        self.parent, self.child = step.parent[touching], step.child[touching]
+        self.parent, self.child = step.parent[touching], step.child[touching].astype(np.int32)
         self.weights = weights[:, touching]
         corners = fine.corners[touching]
         self.kept = np.moveaxis(~held[:, corners], 0, -1).reshape(-1, 24)
@@ -128,11 +131,13 @@ def _shared(spring: Float, corners: Int) -> Float:
 def project(step: Coarsening, stiffness: Stiffness, device: torch.device) -> StoredStiffness:
     """Project the stiffness of bricks onto the coarser ones."""
     P = torch.as_tensor(child_interpolation(step.factors), device=device)
-    coarse = P.new_zeros(len(step.coarse), 24, 24)
+    lower = torch.as_tensor(np.ravel_multi_index(np.tril_indices(24), (24, 24)), device=device)
+    coarse = P.new_zeros(len(step.coarse), len(lower))
     n = len(step.parent)
     for start in range(0, n, BATCH):
         stop = min(start + BATCH, n)
-        Pc = P[torch.as_tensor(step.child[start:stop], device=device)]
+        Pc = P[torch.as_tensor(step.child[start:stop].astype(np.int32), device=device)]
         where = torch.as_tensor(step.parent[start:stop], device=device)
-        coarse.index_add_(0, where, Pc.mT @ stiffness(start, stop) @ Pc)
+        own = Pc.mT @ stiffness(start, stop) @ Pc
+        coarse.index_add_(0, where, own.view(-1, 576).index_select(1, lower))
     return StoredStiffness(coarse)

@@ -197,8 +197,9 @@ class ModelSystem:
         max_iterations: int,
         progress: Progress | None,
         start: Tensor | None,
+        keep: bool = False,
     ) -> Solution:
-        """Solve a case.
+        """Solve a case; keep it for others to begin with.
 
         Raises
         ------
@@ -209,8 +210,9 @@ class ModelSystem:
         if start is None and self._found:
             start = self._combined(values, force)
         found = self.system.solve(values, force, rtol, max_iterations, progress, start)
-        own = (found.x - values) * self.system.free
-        self._found.append((own, self.system(own)))
+        if keep:
+            own = found.x * self.system.free
+            self._found.append((own, self.system(own)))
         return self._solution(case, found, force)
 
     def _combined(self, values: Tensor, force: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bonekit.fem.block_rows import BlockRows, Transfer, dense
 from bonekit.fem.bricks import Bricks, Float, Lattice, bricks_of
-from bonekit.fem.coarsening import coarsen, coarsen_cells
+from bonekit.fem.coarsening import Coarsening, coarsen, coarsen_cells
 from bonekit.fem.field_transfer import FieldTransfer, Turned
 from bonekit.fem.galerkin import ParentStiffness, Stiffness, project
 from bonekit.fem.operator import BrickProduct
@@ -86,30 +86,31 @@ class BrickMultigrid:
         self._held = ~free
         A: LevelOperator = BrickProduct(bricks, weights, units, dtype, device, spring_N_mm, finest)
         step = coarsen_cells(bricks, _factors(bricks.lattice, spacing_mm))
-        parents = ParentStiffness(bricks, step, weights, units, free, spring_N_mm)
-        stiffness: Stiffness = parents
+        stiffness: Stiffness = ParentStiffness(bricks, step, weights, units, free, spring_N_mm)
         smoother = Chebyshev(A, _DEGREE, free, _largest_eigenvalue(units), _SPREAD)
         self.levels = [Level(A, smoother, FieldTransfer(step, bricks.n_nodes, device))]
         bricks, h = step.coarse, spacing_mm * step.factors
+        del step  # tables are given up as soon as they are used: the set-up is the memory's peak
         while 3 * bricks.n_nodes > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
-            second = len(self.levels) == 1
-            A = (
-                ParentProduct(bricks, parents, dtype)
-                if second
-                else BlockRows(bricks, stiffness, dtype, device)
-            )
+            A = _product(bricks, stiffness, dtype, device)
             step = coarsen(bricks, _factors(bricks.lattice, h))
             stiffness = project(step, stiffness, device)
-            degree = _COARSE_DEGREE * _GROWTH ** (len(self.levels) - 1)
-            spread = _SPREAD * (degree / _DEGREE) ** 2  # what that degree can cover
-            smoother = Chebyshev(A, degree, spread=spread)
-            transfer = Transfer(step, bricks.n_nodes, dtype, device)
-            self.levels.append(Level(A, smoother, Turned(transfer) if second else transfer))
+            self.levels.append(self._level(A, step, bricks.n_nodes))
             bricks, h = step.coarse, h * step.factors
+            del step
         bottom = _direct(dense(bricks, stiffness, device))
         turned = len(self.levels) == 1  # its fields are (3, n) as those of the level above
         self._bottom = (lambda b: bottom(b.t()).t()) if turned else bottom
         log.debug("%d levels over %d nodes at the bottom", len(self.levels), bricks.n_nodes)
+
+    def _level(self, A: LevelOperator, step: Coarsening, n_nodes: int) -> Level:
+        degree = _COARSE_DEGREE * _GROWTH ** (len(self.levels) - 1)
+        spread = _SPREAD * (degree / _DEGREE) ** 2  # what that degree can cover
+        transfer = Transfer(step, n_nodes, self.dtype, self._held.device)
+        second = len(self.levels) == 1
+        return Level(
+            A, Chebyshev(A, degree, spread=spread), Turned(transfer) if second else transfer
+        )
 
     def __call__(self, r: Tensor) -> Tensor:
         """Approximate solution of A z = r, (3, n_nodes)."""
@@ -160,6 +161,14 @@ class Multigrid(BrickMultigrid):
     ) -> None:
         bricks = bricks_of(lattice, E)
         super().__init__(bricks, E[E > 0][None], K[None], free, spacing_mm, dtype)
+
+
+def _product(
+    bricks: Bricks, stiffness: Stiffness, dtype: torch.dtype, device: torch.device
+) -> LevelOperator:
+    if isinstance(stiffness, ParentStiffness):
+        return ParentProduct(bricks, stiffness, dtype)
+    return BlockRows(bricks, stiffness, dtype, device)
 
 
 def _largest_eigenvalue(units: Float) -> float:

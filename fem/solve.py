@@ -126,11 +126,13 @@ def solve_grid(
     check_memory(bricks.n_nodes, len(bricks), h, device)
     with torch_threads(threads), _advised(active):
         system = BrickSystem(bricks, E[active], ratio, h, fixed[used], device=torch.device(device))
+        del bricks  # half as large as the solve itself
         values = np.broadcast_to(np.asarray(values_mm, dtype=np.float64), fixed.shape)
         given = system.tensor(np.where(fixed[used], values[used], 0.0))
-        force = torch.zeros_like(given) if force_N is None else _on_nodes(system, force_N, used)
+        force = None if force_N is None else _on_nodes(system, force_N, used)
         start = None if start_mm is None else _on_nodes(system, start_mm, used)
         found = system.solve(given, force, rtol, max_iterations, progress, start)
+        system.forget_preconditioner()
         return _on_lattice(system, found, force, np.where(fixed, values, 0.0), used)
 
 
@@ -139,12 +141,15 @@ def _on_nodes(system: BrickSystem, field: ArrayLike, used: Bool) -> Tensor:
 
 
 def _on_lattice(
-    system: BrickSystem, found: CGResult, force: Tensor, displacement: Float, used: Bool
+    system: BrickSystem, found: CGResult, force: Tensor | None, displacement: Float, used: Bool
 ) -> GridSolution:
     """Spread a solution over all nodes of the lattice, those of the void included."""
     log.info("%d iterations, residual %.1e", found.iterations, found.history[-1])
+    pull = system.stiff(found.x)
+    pull = (pull if force is None else pull.sub_(force)).mul_(system.held)
     support = np.zeros(displacement.shape)
-    support[used] = system.array((system.stiff(found.x) - force) * system.held)
+    support[used] = system.array(pull)
+    del pull
     displacement[used] = system.array(found.x)
     energy = system.K.energy(found.x)
     return GridSolution(
@@ -245,7 +250,14 @@ def solve_cases(
         system = ModelSystem(cases[0], torch.device(device))
         guess = None if start is None else system.unknowns(start)
         solutions = [
-            system.solve(case, rtol, max_iterations, progress, guess if n == 0 else None)
+            system.solve(
+                case,
+                rtol,
+                max_iterations,
+                progress,
+                guess if n == 0 else None,
+                keep=n + 1 < len(cases),
+            )
             for n, case in enumerate(cases)
         ]
     for solution in solutions:
