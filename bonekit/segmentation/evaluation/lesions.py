@@ -21,6 +21,7 @@ Int = NDArray[np.integer]
 COVERED = 0.10
 EXPLAINED = 0.65
 OUTSIDE = 0.70
+HIT_IOU = 0.1  # of a suspected and a reference lesion; candidates reach beyond the lesion
 SAME_IOU = 0.5  # of panoptic quality (Kirillov et al., CVPR 2019): pairs are then unique
 
 
@@ -106,13 +107,12 @@ def _f1(rows: Mask, columns: Mask) -> float:
 
 def _panoptic(overlaps: Int) -> Values:
     """Panoptic quality: recognition times segmentation."""
-    rows, columns = overlaps.sum(axis=1)[1:], overlaps.sum(axis=0)[1:]
-    if not rows.size and not columns.size:
+    rows, columns = overlaps.shape[0] - 1, overlaps.shape[1] - 1
+    if not rows and not columns:
         return {"pq": 1.0, "sq": 1.0, "rq": 1.0}
-    common = overlaps[1:, 1:]
-    iou = common / (rows[:, None] + columns[None, :] - common)
+    iou = _iou(overlaps)
     same = iou[iou > SAME_IOU]
-    rq = 2 * same.size / (rows.size + columns.size)
+    rq = 2 * same.size / (rows + columns)
     sq = float(same.mean()) if same.size else 0.0
     return {"pq": sq * rq, "sq": sq, "rq": rq}
 
@@ -126,7 +126,8 @@ class Candidates:
     score : ndarray, (n,)
         Largest probability in each.
     hit : ndarray of int, (n,)
-        Reference lesion, from 1, in which that largest value lies; 0 for none.
+        Reference lesion, from 1, with the largest intersection over union; 0 if that is less than
+        `HIT_IOU`.
     n_reference : int
     """
 
@@ -144,11 +145,21 @@ def candidates(
 ) -> Candidates:
     """Take the pieces of a lesion probability above a threshold as candidates."""
     numbered = pieces(probability > above, voxel_mm3, least_mm3)
-    places = ndimage.maximum_position(probability, numbered, range(1, int(numbered.max()) + 1))
-    index = np.array(places, dtype=int).reshape(-1, 3)
-    at = tuple(index.T)
-    score = probability[at].astype(np.float64)
-    return Candidates(score, reference[at], int(reference.max(initial=0)))
+    count = int(numbered.max(initial=0))
+    score = ndimage.maximum(probability, numbered, range(1, count + 1)) if count else []
+    iou = _iou(table(reference, numbered))
+    best = iou.argmax(axis=0) if iou.shape[0] else np.zeros(count, np.int64)
+    hit = [int(i) + 1 if iou.size and iou[i, j] >= HIT_IOU else 0 for j, i in enumerate(best)]
+    return Candidates(
+        np.asarray(score, np.float64), np.array(hit, np.int64), int(reference.max(initial=0))
+    )
+
+
+def _iou(overlaps: Int) -> NDArray[np.float64]:
+    """Intersection over union of every row piece with every column piece."""
+    rows, columns = overlaps.sum(axis=1)[1:], overlaps.sum(axis=0)[1:]
+    common = overlaps[1:, 1:]
+    return np.asarray(common / np.maximum(rows[:, None] + columns[None, :] - common, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +186,7 @@ def froc(subjects: list[Candidates]) -> Froc | None:
     """Pool the candidates of subjects; None without a reference lesion.
 
     Of several candidates in one lesion the best counts; the others are neither true nor false
-    (as in CAMELYON16, see `monai.metrics.compute_fp_tp_probs_nd`).
+    (as in CAMELYON16, see `monai.metrics.froc`).
     """
     lesions = sum(one.n_reference for one in subjects)
     if not lesions:

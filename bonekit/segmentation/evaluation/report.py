@@ -22,7 +22,7 @@ from bonekit.segmentation.evaluation.calibration import Reliability
 from bonekit.segmentation.evaluation.evaluate import Evaluation
 from bonekit.segmentation.evaluation.pairs import Pair, masks, opened
 from bonekit.segmentation.evaluation.score import Score, to_plain
-from bonekit.segmentation.evaluation.summary import METRICS, Estimate, Row
+from bonekit.segmentation.evaluation.summary import Estimate, Row
 
 WORST = 3  # cases pictured for each output
 TITLES: Mapping[str, str] = {
@@ -41,6 +41,7 @@ TITLES: Mapping[str, str] = {
     "false_ml": "Volume of false lesions, ml",
 }
 UNDEFINED = "not defined"
+POOLED = "ECE at the boundary, voxels of all subjects"
 Lines = list[list[str]]
 
 
@@ -147,20 +148,19 @@ def _tables(evaluation: Evaluation) -> list[tuple[str, list[str], Lines]]:
 
 
 def _group_tables(evaluation: Evaluation) -> list[tuple[str, str, list[str], Lines]]:
-    """One table for each column of the case sheet and each output: groups down."""
+    """One table for each column of the case sheet and each output: metrics down, groups across."""
     tables = []
     for column, part in evaluation.groups.items():
-        for output in evaluation.model:
-            metrics = [m for m in METRICS if any(m in one[output] for one in part.values())]
+        pooled = evaluation.group_reliability[column]
+        for output, found in evaluation.model.items():
             lines = [
-                [value, *(estimated(one[output].get(metric)) for metric in metrics)]
-                for value, one in part.items()
+                [TITLES[metric], *(estimated(one[output].get(metric)) for one in part.values())]
+                for metric in found
             ]
-            for line, value in zip(lines, part, strict=True):
-                pooled = evaluation.group_reliability[column][value].get(output)
-                line.append(UNDEFINED if pooled is None else _short(pooled.ece))
-            heads = [column, *(TITLES[m] for m in metrics), "ECE, voxels pooled"]
-            tables.append((column, output, heads, lines))
+            if output in evaluation.reliability:
+                eces = [pooled[value].get(output) for value in part]
+                lines.append([POOLED, *(_short(e.ece) if e else UNDEFINED for e in eces)])
+            tables.append((column, output, ["Metric", *part], lines))
     return tables
 
 

@@ -75,10 +75,11 @@ def _tissue(recipe: Recipe, name: str, value: int) -> Tissue:
 
 
 def smooth_noise(grid: Grid, length_mm: float, rng: np.random.Generator) -> Array:
-    """Gaussian field of unit variance and a correlation length, (ni, nj, nk)."""
+    """Gaussian field of zero mean, unit variance and a correlation length, (ni, nj, nk)."""
+    sigma = length_mm / grid.spacing_mm / np.sqrt(2)
     white = rng.standard_normal(grid.shape, dtype=np.float32)
-    smooth = ndimage.gaussian_filter(white, length_mm / grid.spacing_mm / np.sqrt(2), mode="wrap")
-    return np.asarray(smooth / max(float(smooth.std()), 1e-12), dtype=np.float32)
+    smooth = ndimage.gaussian_filter(white, sigma, mode="wrap")
+    return np.asarray(smooth / _gain(sigma), dtype=np.float32)
 
 
 def acquire(ideal: Image, recipe: Recipe, rng: np.random.Generator) -> Image:
@@ -152,9 +153,12 @@ def speckle(ideal: Image, fwhm_mm: float, rng: np.random.Generator) -> Array:
 
 def _gain(sigma: NDArray[np.float64]) -> float:
     """Return the standard deviation that a Gaussian filter leaves of white noise."""
-    impulse = np.zeros([int(2 * np.ceil(4 * s) + 3) for s in sigma])
-    impulse[tuple(n // 2 for n in impulse.shape)] = 1.0
-    return float(np.sqrt((ndimage.gaussian_filter(impulse, sigma) ** 2).sum()))
+    gain = 1.0
+    for one in sigma:
+        impulse = np.zeros(2 * int(np.ceil(4 * one)) + 3)
+        impulse[impulse.size // 2] = 1.0
+        gain *= float(np.linalg.norm(ndimage.gaussian_filter1d(impulse, one)))
+    return gain
 
 
 def _limited(array: Array, limits: Range | None) -> NDArray[np.generic]:

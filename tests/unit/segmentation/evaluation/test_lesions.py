@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from monai.metrics.froc import compute_fp_tp_probs_nd
+from monai.metrics.froc import compute_froc_curve_data
 from monai.metrics.panoptic_quality import compute_panoptic_quality
 
 from bonekit.segmentation.evaluation.lesions import (
@@ -146,21 +146,25 @@ def test_froc_by_hand() -> None:
     assert froc([Candidates(np.array([0.5]), np.array([0]), 0)]) is None
 
 
-def test_true_and_false_candidates_as_monai_tells_them() -> None:
+def test_a_candidate_hits_the_lesion_it_shares_most_with() -> None:
+    probability = np.zeros((1, 1, 60), np.float32)
+    probability[0, 0, 0:20] = 0.5
+    reference = pieces(line((0, 4), (10, 19), (22, 30), length=60), 1.0, 0.0)
+    assert candidates(probability, reference, 1.0, 3.0, 0.1).hit.tolist() == [2]
+    giant = np.full_like(probability, 0.5)
+    reference = pieces(line((0, 4), length=60), 1.0, 0.0)
+    assert candidates(giant, reference, 1.0, 3.0, 0.1).hit.tolist() == [0]  # IoU 5 / 60
+
+
+def test_the_curve_is_monais() -> None:
     rng = np.random.default_rng(1)
-    probability = rng.uniform(size=(10, 10, 10)).astype(np.float32) ** 2
-    reference = pieces(rng.uniform(size=probability.shape) > 0.75, 1.0, 2.0)
-    numbered = pieces(probability > 0.55, 1.0, 1.0)
-    seen = candidates(probability, reference, 1.0, 1.0, 0.55)
-    places = np.array(
-        [
-            np.unravel_index(np.argmax(np.where(numbered == k, probability, 0)), numbered.shape)
-            for k in range(1, numbered.max() + 1)
-        ]
-    )
-    false, true, targets = compute_fp_tp_probs_nd(seen.score, places, reference)
-    assert sorted(false) == sorted(seen.score[seen.hit == 0])
-    assert targets == seen.n_reference
-    curve = froc([seen])
+    subjects = [
+        Candidates(rng.uniform(size=9), np.array([0, 1, 2, 3, 0, 0, 0, 4, 5]), 7) for _ in range(3)
+    ]
+    curve = froc(subjects)
     assert curve is not None
-    assert curve.sensitivity[-1] == (np.asarray(true) > 0).sum() / targets
+    false = np.concatenate([one.score[one.hit == 0] for one in subjects])
+    true = np.concatenate([np.append(one.score[one.hit > 0], [0.0, 0.0]) for one in subjects])
+    theirs = compute_froc_curve_data(false, true, 21, 3)
+    assert curve.false_per_subject[::-1].tolist() == theirs[0][:-1].tolist()
+    assert curve.sensitivity[::-1].tolist() == theirs[1][:-1].tolist()

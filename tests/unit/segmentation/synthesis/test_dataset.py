@@ -160,10 +160,12 @@ def test_a_rater_moves_borders_and_misses_small_lesions() -> None:
     array[8:24, 8:24, 8:24] = 1
     array[2:5, 2:5, 2:5] = 2
     labels = LabelMap(array, Grid.of(array.shape, (1.0, 1.0, 1.0)))
-    other = simulate_rater(labels, np.random.default_rng(0), miss=1.0, miss_mm3=100.0)
-    assert not (other.array == 2).any()
-    overlap = 2 * ((other.array == 1) & (array == 1)).sum()
-    dice = overlap / ((other.array == 1).sum() + (array == 1).sum())
-    assert 0.85 < dice < 0.995
+    wrong = []
+    for seed in range(6):
+        other = simulate_rater(labels, np.random.default_rng(seed), miss=1.0, miss_mm3=100.0)
+        assert not (other.array == 2).any()
+        wrong.append(((other.array == 1) != (array == 1)).sum() / (6 * 16**2))
+    # Voxels that changed sides per mm2 of border are its mean displacement, 0.7 sqrt(2/pi) = 0.56
+    assert 0.4 < np.mean(wrong) < 0.75
     same = simulate_rater(labels, np.random.default_rng(0), border_mm=0.0, miss=0.0)
     assert np.array_equal(same.array, array)
