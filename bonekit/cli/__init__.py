@@ -12,11 +12,11 @@ import sys
 
 from cyclopts import CycloptsError
 
-from bonekit.cli import decks, density, info, meshes, patient, synthetic
+from bonekit.cli import decks, density, info, meshes, patient, seg, synthetic
 from bonekit.cli.app import app
 from bonekit.errors import CalibrationError, ConvergenceError, InputError, MeshQualityError
 
-__all__ = ["app", "decks", "density", "info", "main", "meshes", "patient", "synthetic"]
+__all__ = ["app", "decks", "density", "info", "main", "meshes", "patient", "seg", "synthetic"]
 
 log = logging.getLogger("bonekit")
 

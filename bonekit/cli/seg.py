@@ -1,0 +1,367 @@
+"""The commands that learn to segment: seg plan, train, predict, evaluate, synth, card."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from bonekit.cli.app import Output, app
+from bonekit.errors import InputError
+
+if TYPE_CHECKING:
+    from bonekit.segmentation.data.subjects import Dataset, Subject
+    from bonekit.segmentation.evaluation import Evaluation
+    from bonekit.segmentation.planning.plan import Plan
+    from bonekit.segmentation.task import Task
+
+Flag = Annotated[bool, Parameter(negative=())]
+Device = Literal["auto", "cpu", "cuda"]
+
+seg = App(
+    name="seg",
+    help="Learn to segment: from a data set to a trained, calibrated, evaluated model.\n\n"
+    "A task says what is segmented (`bonekit seg tasks`), or is your own file by "
+    "data_schema/task.schema.json. A data set is a folder in nnU-Net's raw layout.",
+    help_epilogue="Start with: bonekit seg synth bone_metastases_ct -o DATA; "
+    "bonekit seg train DATA --task bone_metastases_ct -o MODEL --minutes 10",
+)
+app.command(seg)
+
+
+@seg.command
+def tasks() -> None:
+    """List the built-in tasks, with their channels and labels."""
+    from bonekit.segmentation.task_files import built_in_tasks, load_task
+
+    for name in built_in_tasks():
+        task = load_task(name)
+        channels = ", ".join(c.name + ("?" if c.optional else "") for c in task.channels)
+        labels = ", ".join(name for name in task.labels if name != "background")
+        print(f"{name}: {channels} -> {labels}\n    {' '.join(task.description.split())}")
+
+
+@seg.command
+def synth(
+    task: str,
+    /,
+    *,
+    out: Output,
+    number: Annotated[int, Parameter(name=["--number", "-n"])] = 20,
+    seed: int = 0,
+    body: str | None = None,
+    labels: Path | None = None,
+    raters: int = 0,
+) -> None:
+    """Make a synthetic data set of a task, with exact truth: images from label maps.
+
+    Called again, it goes on where it was stopped.
+
+    Parameters
+    ----------
+    task
+        Name of a built-in task, or a task file.
+    out
+        Folder, in nnU-Net's raw layout, with a case sheet (sheet.csv).
+    number
+        Of subjects.
+    seed
+        The same seed gives the same subjects.
+    body
+        femur, thigh, brain, organ, or phantom for bonekit's finer bones; by default the task's.
+    labels
+        Folder of label maps of your own, with names of the task's labels, to make images from.
+    raters
+        Simulated raters beside the truth.
+    """
+    from bonekit.image import read_labels
+    from bonekit.segmentation.synthesis import make_dataset
+    from bonekit.segmentation.task_files import load_task
+
+    maps = [read_labels(p) for p in sorted(labels.iterdir())] if labels else []
+    made = make_dataset(
+        out, load_task(task), number, seed=seed, body=body, label_maps=maps, raters=raters
+    )
+    print(f"{len(made.subjects)} synthetic subjects: {out}")
+    print(f"next: bonekit seg train {out} --task {task} -o MODEL --minutes 10")
+
+
+@seg.command
+def plan(
+    data: Path,
+    /,
+    *,
+    task: str,
+    out: Output,
+    memory: float | None = None,
+) -> None:
+    """Plan spacing, patch, network and batch from a data set, by nnU-Net's rules.
+
+    Parameters
+    ----------
+    data
+        Data set.
+    task
+        Name of a built-in task, or a task file.
+    out
+        Plan: .json.
+    memory
+        Of the graphics card in GB; without it the plan is one that trains on a processor.
+    """
+    from bonekit.segmentation.planning.files import describe, save
+
+    made = _plan(_dataset(data, task), memory)
+    save(made, out)
+    print(describe(made))
+
+
+@seg.command
+def train(
+    data: Path,
+    /,
+    *,
+    task: str,
+    out: Output,
+    plan: Path | None = None,
+    memory: float | None = None,
+    fold: int = 0,
+    folds: int = 5,
+    group: str | None = None,
+    steps: int = 250_000,
+    minutes: float | None = None,
+    patience: int | None = None,
+    start: Path | None = None,
+    seed: int = 12345,
+    device: Device = "auto",
+    licence: str | None = None,
+) -> None:
+    """Train, calibrate and evaluate a model; stopped, the same command goes on.
+
+    Parameters
+    ----------
+    data
+        Data set.
+    task
+        Name of a built-in task, or a task file.
+    out
+        Folder of the model.
+    plan
+        Plan of `bonekit seg plan`; by default it is made.
+    memory
+        Of the graphics card in GB, for the plan; without it, one for a processor.
+    fold
+        The part of the data that is kept out: for stopping, temperature and evaluation.
+    folds
+        Parts of the data.
+    group
+        Column of the case sheet whose values stay in one part, such as patient.
+    steps
+        Updates of the weights; by default as nnU-Net.
+    minutes
+        Time limit.
+    patience
+        Rounds without a better Dice before it stops.
+    start
+        Model to start from (fine-tuning).
+    seed
+        Of weights and patches.
+    device
+        cpu or cuda; auto takes a graphics card where there is one. `torchrun -m bonekit.cli seg
+        train ...` takes several.
+    licence
+        Of the weights, for the card.
+    """
+    from bonekit.console import bar
+    from bonekit.segmentation.learning import learn
+    from bonekit.segmentation.planning.files import load_plan
+    from bonekit.segmentation.training import TrainSettings
+
+    dataset = _dataset(data, task)
+    settings = TrainSettings(
+        steps=steps, minutes=minutes, patience=patience, seed=seed, device=device
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    made = load_plan(plan) if plan else _plan(dataset, memory)
+    with bar() as progress:
+
+        def step(done: int, all_steps: int, loss: float) -> None:
+            progress("training", done / all_steps, f"step {done}, loss {loss:.3f}")
+
+        learn(
+            dataset, made, out, fold=fold, folds=folds, group=group, settings=settings,
+            start=start, licence=licence, progress=step,
+        )  # fmt: skip
+    card(out)
+
+
+@seg.command
+def predict(
+    model: Path,
+    images: list[Path],
+    /,
+    *,
+    out: Output,
+    overlap: float = 0.5,
+    mirror: Flag = False,
+    dropout: int = 0,
+    samples: int = 0,
+    probabilities: Flag = False,
+    allow_demo: Flag = False,
+    device: Device = "auto",
+) -> None:
+    """Predict labels, their entropy and a verdict on them; stopped, the same command goes on.
+
+    Parameters
+    ----------
+    model
+        Folder of a model.
+    images
+        A data set or its folder of images; or the files of one subject, channels in the order of
+        the task.
+    out
+        Folder.
+    overlap
+        Of neighbouring tiles.
+    mirror
+        Average over mirrored images.
+    dropout
+        Passes with dropout switched on, averaged.
+    samples
+        Label maps drawn from the probabilities.
+    probabilities
+        Keep them, on the grid of the images.
+    allow_demo
+        Let a model trained on synthetic images predict those of a patient.
+    device
+        cpu or cuda.
+    """
+    from bonekit.console import bar
+    from bonekit.segmentation.inference import PredictSettings, to_files
+    from bonekit.segmentation.models.folder import load_model
+
+    found = load_model(model, allow_demo=allow_demo)
+    settings = PredictSettings(
+        overlap=overlap, mirror=mirror, dropout=dropout, samples=samples,
+        probabilities=probabilities, device=device,
+    )  # fmt: skip
+    with bar() as progress:
+
+        def slab(name: str, done: int, slabs: int) -> None:
+            progress(name, done / slabs, f"slab {done} of {slabs}")
+
+        made = to_files(found, _subjects(images, found.task), out, settings, slab)
+    _say_verdicts(made)
+
+
+@seg.command
+def evaluate(
+    data: Path,
+    predictions: Path,
+    /,
+    *,
+    task: str,
+    out: Output,
+    by: list[str] | None = None,
+    group: str | None = None,
+) -> None:
+    """Judge predictions against references; stopped, the same command goes on.
+
+    Parameters
+    ----------
+    data
+        Data set with references.
+    predictions
+        Folder of label maps named as the subjects, as `bonekit seg predict` leaves them.
+    task
+        Name of a built-in task, or a task file.
+    out
+        Folder: evaluation.html, tables, scores.
+    by
+        Columns of the case sheet to show groups of; by default those with two to eight values.
+    group
+        Column that says which subjects belong together, such as patient.
+    """
+    from bonekit.segmentation.evaluation import evaluate as measure
+    from bonekit.segmentation.evaluation import pairs_of, write_report
+
+    dataset = _dataset(data, task)
+    out.mkdir(parents=True, exist_ok=True)
+    found = measure(
+        pairs_of(dataset, predictions), dataset.task, columns=by, group=group, folder=out
+    )
+    write_report(found, out)
+    _say_measures(found)
+    print(f"report: {out / 'evaluation.html'}")
+
+
+@seg.command
+def card(model: Path, /) -> None:
+    """Print the card of a model: data, results, limits, licence.
+
+    Parameters
+    ----------
+    model
+        Folder of a model.
+    """
+    from bonekit.segmentation.models.card import render
+    from bonekit.segmentation.models.folder import load_model
+
+    found = load_model(model)
+    print(render(found.card, found.task))
+
+
+def _dataset(folder: Path, task: str) -> Dataset:
+    """Read a data set with its references."""
+    from bonekit.segmentation.data.nnunet import read_dataset
+    from bonekit.segmentation.task_files import load_task
+
+    return read_dataset(folder, load_task(task))
+
+
+def _plan(dataset: Dataset, memory_GB: float | None) -> Plan:
+    from bonekit.segmentation.planning.fingerprint import fingerprint
+    from bonekit.segmentation.planning.rules import make_plan
+
+    return make_plan(fingerprint(dataset), dataset.task, memory_GB or "cpu")
+
+
+def _subjects(given: list[Path], task: Task) -> Sequence[Subject]:
+    """Subjects of a data set, or the one whose channels are given."""
+    from bonekit.segmentation.data.nnunet import read_dataset
+    from bonekit.segmentation.data.subjects import Subject
+
+    if len(given) == 1 and (given[0] / "dataset.json").is_file():
+        tests = (given[0] / "imagesTs").is_dir()
+        return read_dataset(given[0], task, test=tests).subjects
+    if len(given) != len(task.channels):
+        names = ", ".join(one.name for one in task.channels)
+        raise InputError(
+            f"{len(given)} images; the task {task.name} takes {len(task.channels)}, in this order: "
+            f"{names}. Or give one data set, with its dataset.json"
+        )
+    name = given[0].name.split(".")[0]
+    return [Subject(name, tuple(given))]
+
+
+def _say_verdicts(labels: Sequence[Path]) -> None:
+    """Tell which predictions the quality control wants looked at."""
+    doubted = 0
+    for path in labels:
+        name = path.name.removesuffix(".nii.gz")
+        report = json.loads((path.parent / f"{name}_report.json").read_text(encoding="utf-8"))
+        for finding in report["findings"]:
+            print(f"{finding['severity']}: {name}: {finding['message']}", file=sys.stderr)
+        doubted += not report["sound"]
+    print(f"{len(labels)} predicted, {doubted} to look at: {labels[0].parent}")
+
+
+def _say_measures(found: Evaluation) -> None:
+    from bonekit.segmentation.learning import measures
+
+    for one in measures(found):
+        span = "" if one.low is None else f" ({one.low:.3g} to {one.high:.3g})"
+        print(f"{one.name:>30} {one.value:.3g}{span}, {one.subjects} subjects")
