@@ -139,7 +139,9 @@ def solve_conforming_nonlinear(
     not converge is halved, down to 1e-4 of the load. Under prescribed displacements the force may
     fall, but for a snap-back, which `bonekit.fem.failure.failure_load` follows. Plastic flow keeps
     the volume: elements of four nodes come out too stiff (they lock), and so do bricks without
-    ``bbar``; those of ten nodes do not.
+    ``bbar``; those of ten nodes do not. Softening gathers in one layer of elements, or of points in
+    those of ten nodes, so that a law that is stretched for the edge (`bonekit.fem.keyak_law`) holds
+    for bricks and four nodes; with ten, breaking costs too little.
 
     Parameters
     ----------
