@@ -40,6 +40,20 @@ ADVICE = (
 )
 
 
+class PoorPlacesError(MeshQualityError):
+    """A mesh that fails at some places, where shorter edges may help.
+
+    Parameters
+    ----------
+    message : str
+    places_mm : ndarray of float, (n, 3)
+    """
+
+    def __init__(self, message: str, places_mm: Float) -> None:
+        super().__init__(message)
+        self.places_mm = places_mm
+
+
 @dataclass(frozen=True, eq=False)
 class Cut:
     """Tetrahedra that follow shapes coarsely, before remeshing."""
@@ -167,24 +181,27 @@ def check_parts(parts: Parts, shapes: Sequence[Shape], names: Mapping[int, str])
     nodes, tetrahedra, reference = parts
     bad = np.flatnonzero(fitness(nodes, tetrahedra) < 1 / ROOM)
     if bad.size:
-        raise MeshQualityError(
+        raise PoorPlacesError(
             f"{bad.size} of {len(tetrahedra)} tetrahedra are outside the limits (scaled Jacobian "
             f"{LEAST_JACOBIAN}, dihedral angles {DIHEDRAL_DEG[0]:g} to {DIHEDRAL_DEG[1]:g} "
-            f"degrees): {places(nodes, tetrahedra, bad)}. {ADVICE}"
+            f"degrees): {places(nodes, tetrahedra, bad)}. {ADVICE}",
+            nodes[tetrahedra[bad]].mean(axis=1),
         )
     crowded = crowded_edges(tetrahedra)
     if len(crowded):
         where = ", ".join(f"{x:.1f}" for x in nodes[crowded[0]].mean(axis=0))
-        raise MeshQualityError(
+        raise PoorPlacesError(
             f"the boundary of the mesh touches itself at {len(crowded)} edges, the first near "
-            f"({where}) mm: the bone has a part thinner than the elements. {ADVICE}"
+            f"({where}) mm: the bone has a part thinner than the elements. {ADVICE}",
+            nodes[crowded].mean(axis=1),
         )
     across = crossing(nodes, tetrahedra)
     if len(across):
         where = ", ".join(f"{x:.1f}" for x in nodes[across[0]].mean(axis=0))
-        raise MeshQualityError(
+        raise PoorPlacesError(
             f"the boundary of the mesh crosses itself at {len(across)} triangles, the first near "
-            f"({where}) mm: the bone has a gap narrower than the elements. {ADVICE}"
+            f"({where}) mm: the bone has a gap narrower than the elements. {ADVICE}",
+            nodes[across].mean(axis=1),
         )
     for shape in shapes[1:]:
         if not (reference == shape.value).any():

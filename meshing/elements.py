@@ -28,14 +28,14 @@ def scaled_jacobian(nodes_mm: Float, tetrahedra: Int) -> Float:
 
 def dihedral_angles(nodes_mm: Float, tetrahedra: Int) -> Float:
     """Angles between the faces of tetrahedra in degrees, (n_elements, 6)."""
-    return np.asarray(np.degrees(np.arccos(_cosines(_corners(nodes_mm[tetrahedra])))).T)
+    return np.asarray(np.degrees(np.arccos(_cosines(_normals(_corners(nodes_mm[tetrahedra]))))).T)
 
 
 def aspect_ratio(nodes_mm: Float, tetrahedra: Int) -> Float:
     """Longest edge over the smallest height, 1 for the regular tetrahedron, (n_elements,)."""
     x = _corners(nodes_mm[tetrahedra])
     longest = np.max([((x[b] - x[a]) ** 2).sum(axis=0) for a, b in EDGES], axis=0) ** 0.5
-    normals = [_cross(x[b] - x[a], x[c] - x[a]) for a, b, c in FACES]
+    normals = _normals(x)
     area = np.max([np.sqrt((n * n).sum(axis=0)) for n in normals], axis=0)
     volume = np.abs(((x[0] - x[1]) * normals[0]).sum(axis=0))
     return np.asarray(np.sqrt(2 / 3) * longest * area / np.maximum(volume, 1e-300))
@@ -53,8 +53,12 @@ def fitness(nodes_mm: Float, tetrahedra: Int) -> Float:
 def corner_fitness(x: Float) -> Float:
     """`fitness` of corners, (n_elements, 4, 3) -> (n_elements,)."""
     corners = _corners(x)
-    jacobian = _scaled_jacobian(corners)
-    cosine = _cosines(corners)
+    edges = [corners[b] - corners[a] for a, b in EDGES]
+    # Normals of the faces at the first corner; that of the last face is what they sum up to.
+    at_first = [_cross(edges[i], edges[j]) for i, j in ((2, 1), (0, 2), (1, 0))]
+    normals = [-(at_first[0] + at_first[1] + at_first[2]), *at_first]
+    jacobian = _over_product(-(edges[0] * at_first[0]).sum(axis=0), edges)
+    cosine = _cosines(normals)
     low, high = np.radians(DIHEDRAL_DEG)
     sharp = np.arccos(cosine.max(axis=0)) / low
     blunt = (np.pi - np.arccos(cosine.min(axis=0))) / (np.pi - high)
@@ -73,17 +77,27 @@ def _cross(a: Float, b: Float) -> Float:
 
 def _scaled_jacobian(x: Float) -> Float:
     edges = [x[b] - x[a] for a, b in EDGES]
-    length = [np.sqrt((e * e).sum(axis=0)) for e in edges]
-    product = np.max([length[a] * length[b] * length[c] for a, b, c in _AT_CORNERS], axis=0)
-    jacobian = (edges[0] * _cross(edges[1], edges[2])).sum(axis=0)
+    return _over_product((edges[0] * _cross(edges[1], edges[2])).sum(axis=0), edges)
+
+
+def _over_product(jacobian: Float, edges: list[Float]) -> Float:
+    """Scale Jacobians by the largest product of edges at a corner, (m,)."""
+    length = [np.sqrt(np.einsum("ij,ij->j", e, e)) for e in edges]
+    product = length[0] * length[1] * length[2]
+    for a, b, c in _AT_CORNERS[1:]:
+        np.maximum(product, length[a] * length[b] * length[c], out=product)
     return np.asarray(np.sqrt(2.0) * jacobian / np.maximum(product, 1e-300))
 
 
-def _cosines(x: Float) -> Float:
+def _normals(x: Float) -> list[Float]:
+    """Cross products of edges of the four faces, each (3, m)."""
+    return [_cross(x[b] - x[a], x[c] - x[a]) for a, b, c in FACES]
+
+
+def _cosines(normals: list[Float]) -> Float:
     """Cosines of the six dihedral angles, (6, m)."""
-    normals = []
-    for a, b, c in FACES:
-        normal = _cross(x[b] - x[a], x[c] - x[a])
-        normals.append(normal / np.maximum(np.sqrt((normal * normal).sum(axis=0)), 1e-300))
-    cosine = [-(normals[i] * normals[j]).sum(axis=0) for i, j in EDGES]
-    return np.asarray(np.clip(np.stack(cosine), -1.0, 1.0))
+    length = [np.sqrt(np.maximum(np.einsum("ij,ij->j", n, n), 1e-300)) for n in normals]
+    out = np.empty((6, normals[0].shape[1]))
+    for row, (i, j) in zip(out, EDGES, strict=True):
+        row[:] = -np.einsum("ij,ij->j", normals[i], normals[j]) / (length[i] * length[j])
+    return np.clip(out, -1.0, 1.0, out=out)

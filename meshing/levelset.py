@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import optimize, sparse
 
 from bonekit.meshing.lattice import Parts, bisect, edge_numbers, volumes
 
@@ -21,14 +21,20 @@ def level(nodes: Float, tetrahedra: Int, values: Float, volume: float, reach: fl
     each = volumes(nodes, tetrahedra)
     corner = np.sort(values[tetrahedra], axis=1)
     near = (corner[:, 0] < reach) & (corner[:, 3] > -reach)
-    below_all = float(each[corner[:, 3] <= -reach].sum())
+    lack = float(volume - each[corner[:, 3] <= -reach].sum())
     corner, each = corner[near], each[near]
-    low, high = -reach, reach
-    for _ in range(40):
-        middle = (low + high) / 2
-        below = below_all + float((_fraction_below(corner - middle) * each).sum())
-        low, high = (middle, high) if below < volume else (low, middle)
-    return (low + high) / 2
+
+    def beyond(at: float) -> float:
+        whole = corner[:, 3] <= at
+        across = (corner[:, 0] < at) & ~whole
+        part = _fraction_below(corner[across] - at) @ each[across]
+        return float(each[whole].sum() + part) - lack
+
+    if beyond(-reach) >= 0:
+        return -reach
+    if beyond(reach) <= 0:
+        return reach
+    return float(optimize.brentq(beyond, -reach, reach, xtol=1e-9 * reach))
 
 
 def _fraction_below(corner: Float) -> Float:
@@ -98,13 +104,20 @@ def faces(tetrahedra: Int) -> tuple[Int, Int]:
     """Each face once, (f, 3), and its two elements, (f, 2), the second -1 on the boundary."""
     every = tetrahedra[:, FACES].reshape(-1, 3)
     order = np.sort(every, axis=1)
-    n = int(order.max()) + 1
-    by = np.lexsort((np.arange(len(order)), order[:, 2], order[:, 0] * n + order[:, 1]))
+    by = _sorted_rows(order)
     same = np.all(order[by[1:]] == order[by[:-1]], axis=1)
     first = by[np.concatenate([[True], ~same])]
     second = np.full(len(first), -1)
     second[np.cumsum(np.concatenate([[True], ~same]))[1:][same] - 1] = by[1:][same] // 4
     return every[first], np.stack([first // 4, second], axis=1)
+
+
+def _sorted_rows(nodes: Int) -> Int:
+    """Order of rows of three node numbers, equal ones as they come, (f,)."""
+    n = int(nodes.max()) + 1
+    if n**3 < 2**63:  # one number tells a row, which sorts fastest
+        return np.argsort((nodes[:, 0] * n + nodes[:, 1]) * n + nodes[:, 2], kind="stable")
+    return np.lexsort((nodes[:, 2], nodes[:, 1], nodes[:, 0]))
 
 
 def interfaces(tetrahedra: Int, reference: Int, order: tuple[int, ...]) -> tuple[Int, Int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.meshing.elements import ROOM, corner_fitness, fitness
+from bonekit.meshing.elements import corner_fitness, fitness
 from bonekit.meshing.lattice import Parts
 from bonekit.meshing.levelset import interfaces, on_surfaces
 from bonekit.meshing.shapes import Shape
@@ -18,8 +18,9 @@ Mask = NDArray[np.bool_]
 
 ROUNDS = 12  # for elements that are not good
 MORE = 24  # for the worst of them
-LAST = 18  # for those that are outside the limits, whose nodes may then leave their surfaces
-WORST = 0.8  # their fitness
+LAST = 18  # for those that are still poor, whose nodes may then leave their surfaces
+WORST = 0.8  # fitness of the worst
+POOR = 0.9  # and of the poor, a scaled Jacobian of 0.18
 REACH = (0.4, 0.4, 0.2, 0.2, 0.1, 0.05)  # of the shortest edge at a node, round after round
 TRIES = 12  # places tried for each node in a round
 OFF_VOXELS = 0.2  # how far from its surface mending may take a node
@@ -32,8 +33,8 @@ def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
     """Move the nodes of bad elements to where the worst element about them is best.
 
     Places are tried at random, the same ones each time; nodes of interfaces move along them and
-    stay on them within a part of a voxel. For the few elements that are outside the limits even
-    then, nodes may leave their surfaces by up to half a voxel.
+    stay on them within a part of a voxel. For the few elements that are near or outside the limits
+    even then, nodes may leave their surfaces by up to half a voxel.
 
     Parameters
     ----------
@@ -56,9 +57,10 @@ def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
         for batch in stars.apart(todo):
             way = reach * random.uniform(-1, 1, (TRIES, len(batch), 3))
             _move(nodes, batch, way, stars, on, shapes, OFF_VOXELS * voxel_mm)
-        worst = fitness(nodes, tetrahedra)
+        about = np.unique(stars.of(todo)[0])
+        worst[about] = fitness(nodes, tetrahedra[about])
     for turn in range(LAST):
-        todo = _worst_nodes(worst, tetrahedra, 1 / ROOM)
+        todo = _worst_nodes(worst, tetrahedra, POOR)
         if not todo.size:
             break
         reach = REACH[turn % len(REACH)]
@@ -66,7 +68,8 @@ def mended(parts: Parts, shapes: Sequence[Shape], voxel_mm: float) -> Parts:
             way = reach * random.uniform(-1, 1, (TRIES, len(batch), 3))
             off_mm = LAST_OFF_VOXELS * voxel_mm
             _move(nodes, batch, way, stars, on, shapes, off_mm, along=False)
-        worst = fitness(nodes, tetrahedra)
+        about = np.unique(stars.of(todo)[0])
+        worst[about] = fitness(nodes, tetrahedra[about])
     return nodes, tetrahedra, reference
 
 
@@ -143,15 +146,14 @@ def _move(
     if along:
         way = _along(way, nodes[batch], on[batch], shapes)
     good = _near_surfaces(nodes[batch], way, on[batch], shapes, off_mm)
-    start = np.minimum.reduceat(corner_fitness(x), first)
-    best, place = start + GAIN, nodes[batch]
-    for k in range(len(way)):
-        tried = nodes[batch] + way[k]
-        moved = np.where(is_node[..., None], tried[own][:, None], x)
-        worst = np.minimum.reduceat(corner_fitness(moved), first)
-        better = good[k] & (worst > best)
-        best, place = np.where(better, worst, best), np.where(better[:, None], tried, place)
-    nodes[batch] = place
+    tried = nodes[batch] + way
+    moved = np.where(is_node[..., None], tried[:, own, None], x)
+    each = corner_fitness(np.concatenate([x[None], moved]).reshape(-1, 4, 3))
+    worst = np.minimum.reduceat(each.reshape(len(way) + 1, -1), first, axis=1)
+    gain = np.where(good, worst[1:] - worst[0], 0.0)
+    best = gain.argmax(axis=0)
+    row = np.flatnonzero(gain[best, np.arange(len(batch))] > GAIN)
+    nodes[batch[row]] = tried[best[row], row]
 
 
 def _along(way: Float, here: Float, on: Mask, shapes: Sequence[Shape]) -> Float:

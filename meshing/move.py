@@ -17,6 +17,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+HALVED = 3  # times that a way is halved before its node stays
 LIFT_VOXELS = 0.3  # most that a node goes beyond its surface so that the faces about it fit
 
 
@@ -81,17 +82,18 @@ def moved(nodes: Float, tetrahedra: Int, target: Float, least: float = 1.0) -> F
     """
     way = target - nodes
     share = (np.abs(way).max(axis=1) > 0).astype(np.float64)
-    touched = share[tetrahedra].any(axis=1)
-    rows = tetrahedra[touched]
-    floor = np.minimum(fitness(nodes, rows), least)
-    for attempt in range(6):
-        bad = fitness(nodes + share[:, None] * way, rows) < floor - 1e-9
-        if not bad.any():
-            return np.asarray(nodes + share[:, None] * way)
-        share[np.unique(rows[bad])] *= 0.5 if attempt < 3 else 0.0
-    while bad.any():
-        share[np.unique(rows[bad])] = 0.0
-        bad = fitness(nodes + share[:, None] * way, rows) < floor - 1e-9
+    rows = tetrahedra[share[tetrahedra].any(axis=1)]
+    floor = np.minimum(fitness(nodes, rows), least) - 1e-9
+    todo = np.arange(len(rows))
+    attempt = 0
+    while todo.size:
+        bad = todo[fitness(nodes + share[:, None] * way, rows[todo]) < floor[todo]]
+        held = np.zeros(len(nodes), dtype=bool)
+        held[rows[bad]] = True
+        share[held] *= 0.5 if attempt < HALVED else 0.0
+        # What no node of has changed its way is as it was found.
+        todo = np.flatnonzero(held[rows].any(axis=1))
+        attempt += 1
     return np.asarray(nodes + share[:, None] * way)
 
 

@@ -121,20 +121,21 @@ def smooth_field(
         shape = shape.resampled(float(grid.spacing_mm.min()))
     bound = np.float32(BOUND_VOXELS * grid.spacing_mm.min())
     smooth = ndimage.gaussian_filter(shape.values, smoothing_voxels)
+    wanted = _filling(shape.values, shape.grid)[0]
     for _ in range(4):
         smooth = np.clip(smooth, shape.values - bound, shape.values + bound)
-        smooth = _refilled(smooth, shape.values, shape.grid)
+        smooth = _refilled(smooth, wanted, shape.grid)
     return DistanceField(smooth, shape.grid)
 
 
-def _refilled(smooth: Single, sharp: Single, grid: Grid) -> Single:
-    """Move a level set until it holds, in each neighbourhood, what another one holds.
+def _refilled(smooth: Single, wanted: Single, grid: Grid) -> Single:
+    """Move a level set until it fills, in each neighbourhood, what is wanted of each voxel.
 
     Smoothing takes from what is thin and convex; the lack over the surface, both averaged over
     some voxels about, is how far the surface has to go out.
     """
     now, surface = _filling(smooth, grid)
-    lack = _filling(sharp, grid)[0] - now
+    lack = wanted - now
     about = [ndimage.gaussian_filter(x, REFILL_VOXELS, mode="nearest") for x in (lack, surface)]
     most = 0.25 * grid.spacing_mm.min()
     way = np.clip(about[0] / (about[1] + 1e-3), -most, most)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from skimage.measure import block_reduce
 
 from bonekit.errors import InputError
@@ -111,6 +112,14 @@ def grown(values: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
         before = values
         values = np.minimum(values, ndimage.minimum_filter(values, size=3) + step)
     return values
+
+
+def halved_near(size: DistanceField, places_mm: Float) -> DistanceField:
+    """Halve the wanted edge length within two edges of places, (n, 3)."""
+    off = np.asarray(cKDTree(places_mm).query(size.grid.points())[0])
+    near = off < 2 * size.values
+    values = np.where(near, size.values / 2, size.values).astype(np.float32)
+    return DistanceField(grown(values, size.grid), size.grid)
 
 
 def estimate(size: DistanceField, labels: LabelMap) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bonekit.errors import InputError, MeshQualityError
 from bonekit.image.volume import LabelMap
-from bonekit.meshing.conforming import REST, check_parts, cut, remeshed
+from bonekit.meshing.conforming import REST, PoorPlacesError, check_parts, cut, remeshed
 from bonekit.meshing.distance import DistanceField
 from bonekit.meshing.fidelity import P95_VOXELS, check_fidelity
 from bonekit.meshing.move import Fit
@@ -30,6 +30,7 @@ from bonekit.meshing.sizing import (
     Near,
     check_number,
     estimate,
+    halved_near,
     size_map,
 )
 from bonekit.meshing.tetmesh import TetMesh
@@ -43,6 +44,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 FINER = (1.0, 0.8, 0.65)  # sizes of the tries, over those wanted
+MOST_PLACES = 100  # that fail, for edges to be made shorter there only
 SAG = 0.6  # of chords of the surface, over the distance that is allowed
 LESION = 0.6  # edge length in lesions over that elsewhere, unless `fine_mm` says otherwise
 
@@ -66,7 +68,8 @@ def tetra_mesh(
     cut before it, so that one that reaches the surface meets it without slivers. Levels are
     chosen so that each region keeps the volume of its label. Elements are up to `edge_mm` long
     inside, shorter in lesions, where walls are thin or pieces small, and where a surface bends
-    more than they can follow. A mesh that fails a check is made again with shorter edges.
+    more than they can follow. A mesh that fails a check is made again with shorter edges, first
+    at the places where it fails if they are few, then everywhere.
 
     Parameters
     ----------
@@ -118,13 +121,33 @@ def tetra_mesh(
     shapes = [body, *region_shapes(bone, ready.order, ready.volume_mm3, smoothing_voxels)]
     for finer in FINER:
         fine = bent(_times(size, finer), shapes, bone, SAG * finer * surface_voxels)
-        check_number(estimate(fine, bone), edge_mm)
         try:
-            return _attempt(ready, shapes, fine, edge_mm, order, surface_voxels)
+            return _twice(ready, shapes, fine, edge_mm, order, surface_voxels)
         except MeshQualityError as error:
             logger.warning("tetrahedra at %.0f %% of the size: %s", 100 * finer, error)
             failed = error
     raise failed
+
+
+def _twice(
+    ready: Prepared,
+    shapes: Sequence[Shape],
+    size: DistanceField,
+    edge_mm: float,
+    order: int,
+    surface_voxels: float,
+) -> TetMesh:
+    """Mesh, and if that fails at a few places, again with edges half as long there."""
+    check_number(estimate(size, ready.labels), edge_mm)
+    try:
+        return _attempt(ready, shapes, size, edge_mm, order, surface_voxels)
+    except PoorPlacesError as error:
+        if len(error.places_mm) > MOST_PLACES:
+            raise
+        logger.warning("tetrahedra again with shorter edges at some places: %s", error)
+        size = halved_near(size, error.places_mm)
+    check_number(estimate(size, ready.labels), edge_mm)
+    return _attempt(ready, shapes, size, edge_mm, order, surface_voxels)
 
 
 def _times(size: DistanceField, factor: float) -> DistanceField:

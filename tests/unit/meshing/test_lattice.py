@@ -111,3 +111,13 @@ def test_an_edge_with_four_outer_faces_is_filled(block: Mesh) -> None:
     assert not len(crowded_edges(tetrahedra[parts[2] == 1]))
     assert (parts[2][right] == 1).all()
     assert 0 < (parts[2][~right] == 1).mean() < 0.9
+
+
+def test_faces_are_paired_alike_whatever_the_numbers_of_the_nodes(block: Mesh) -> None:
+    _, tetrahedra = block
+    corners, of = faces(tetrahedra)
+    far, same = faces(tetrahedra * 3_000_000)  # too large for one number to tell a face
+    np.testing.assert_array_equal(far, corners * 3_000_000)
+    np.testing.assert_array_equal(same, of)
+    outer = np.count_nonzero(of[:, 1] < 0)
+    assert outer + 2 * (len(of) - outer) == 4 * len(tetrahedra)

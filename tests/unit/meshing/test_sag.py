@@ -5,6 +5,8 @@ import pytest
 
 from bonekit.errors import InputError, MeshQualityError
 from bonekit.image.volume import Grid, LabelMap
+from bonekit.meshing import tetra
+from bonekit.meshing.conforming import PoorPlacesError
 from bonekit.meshing.distance import DistanceField
 from bonekit.meshing.fidelity import allowed_error, check_fidelity, distance_p95_voxels
 from bonekit.meshing.quality import report
@@ -96,3 +98,25 @@ def test_volumes_and_surfaces_are_named_with_their_numbers(mesh: TetMesh) -> Non
     assert "'cortex' is 1." in found.issues[0].message
     assert "off the faces of its voxels" in str(found)
     assert (allowed_error(999.0), allowed_error(1000.0)) == (0.02, 0.01)
+
+
+def test_a_mesh_that_fails_at_a_place_is_made_again_with_shorter_edges_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[DistanceField] = []
+    place = np.array([[15.0, 15, 6]])
+
+    def attempt(ready: object, shapes: object, size: DistanceField, *rest: object) -> TetMesh:
+        sizes.append(size)
+        failed = place if len(sizes) < 3 else np.repeat(place, tetra.MOST_PLACES + 1, axis=0)
+        raise PoorPlacesError(f"try {len(sizes)}", failed)
+
+    monkeypatch.setattr(tetra, "_attempt", attempt)
+    with pytest.raises(MeshQualityError, match="try 4"):
+        tetra_mesh(BALL, 4.0)
+    far = np.array([[15.0, 15, 24]])
+    first, local, shorter, last = (size.at(np.concatenate([place, far])) for size in sizes)
+    assert local[0] == pytest.approx(first[0] / 2)
+    assert local[1] == pytest.approx(first[1])
+    assert (shorter < first).all()  # everywhere, and no more at single places
+    assert (last < shorter).all()
