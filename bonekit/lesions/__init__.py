@@ -18,6 +18,7 @@ from bonekit.lesions.location import Location, femur_regions, locate, vertebra_r
 from bonekit.lesions.mirels import Mirels, location_score, mirels
 from bonekit.lesions.mirror import Mirrored, intact_from
 from bonekit.lesions.sites import LEVELS, femur_site
+from bonekit.lesions.vertebral import Vertebral, vertebral_involvement
 
 __all__ = [
     "HEALTHY",
@@ -31,6 +32,7 @@ __all__ = [
     "Location",
     "Mirels",
     "Mirrored",
+    "Vertebral",
     "carve",
     "compare_lesions",
     "cortical_involvement",
@@ -47,4 +49,5 @@ __all__ = [
     "mirels",
     "numbers_at",
     "vertebra_regions",
+    "vertebral_involvement",
 ]

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.density import DensityImage
 from bonekit.errors import InputError
+from bonekit.image.volume import LabelMap
 from bonekit.lesions.cortical import Cortical, cortical_involvement
 from bonekit.lesions.find import Lesion, lesion_map
 from bonekit.lesions.intact import intact
 from bonekit.lesions.location import Location, locate
 from bonekit.lesions.mirels import Mirels, mirels
+from bonekit.lesions.vertebral import Vertebral, vertebral_involvement
 from bonekit.risk import Pain
-from bonekit.segmentation.base import Segmentation
+from bonekit.segmentation.base import BONE_REGIONS, Segmentation
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,15 @@ class Described:
         None of a vertebra, and where lesions left no healthy bone to tell what was cortex.
     mirels : Mirels or None
         None where there is no score: see `mirels`, or the cortex is not known.
+    vertebral : Vertebral or None
+        None of a femur.
     """
 
     lesion: Lesion
     location: Location
     cortical: Cortical | None
     mirels: Mirels | None
+    vertebral: Vertebral | None = None
 
 
 def describe(
@@ -75,12 +82,18 @@ def describe(
     for lesion in lesions:
         mask = numbers == lesion.number
         location = locate(ash.grid.world(np.argwhere(mask)), anatomy)
-        cortical = score = None
+        cortical = score = vertebral = None
         if made is not None and isinstance(anatomy, FemurAnatomy):
             cortical = cortical_involvement(mask, labels, made, anatomy)
             score = mirels(location.region, lesion.kind, cortical.width, pain)
-        found.append(Described(lesion, location, cortical, score))
+        if isinstance(anatomy, VertebraAnatomy):
+            vertebral = vertebral_involvement(mask, _bone(labels), ash.grid, anatomy)
+        found.append(Described(lesion, location, cortical, score, vertebral))
     return tuple(found)
+
+
+def _bone(labels: LabelMap) -> NDArray[np.bool_]:
+    return labels.mask(*(name for name in BONE_REGIONS if name in labels.names.values()))
 
 
 def destroyed_mm(described: Sequence[Described]) -> float | None:
