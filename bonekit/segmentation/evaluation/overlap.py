@@ -84,7 +84,8 @@ def _surfaces(reference: Mask, prediction: Mask, spacing_mm: Float, tolerance_mm
         area[edges].double().numpy() for area, edges in zip(areas, (edges_p, edges_r), strict=True)
     ]
     near = [np.asarray(one.double()) for one in distances]
-    within = sum(w[d <= tolerance_mm].sum() for w, d in zip(weights, near, strict=True))
+    reach = tolerance_mm * (1 + 1e-6)  # distances are float32
+    within = sum(w[d <= reach].sum() for w, d in zip(weights, near, strict=True))
     share = float(within / sum(w.sum() for w in weights))
     worst = max(_percentile(d, w, 0.95) for d, w in zip(near, weights, strict=True))
     return {"nsd": share, "hd95_mm": worst}

@@ -52,6 +52,7 @@ def test_tolerance_and_spacing_are_in_mm() -> None:
     one, other = cube((4, 6, 6)), cube((5, 6, 6))
     assert overlap(one, other, np.array([3.0, 1.0, 1.0]), 2.9)["nsd"] < 0.9
     assert overlap(one, other, np.array([3.0, 1.0, 1.0]), 3.0)["nsd"] == 1.0
+    assert overlap(one, other, np.array([1.1, 1.0, 1.0]), 1.1)["nsd"] == 1.0  # float32 is larger
     assert overlap(one, other, np.array([3.0, 1.0, 1.0]), 1.0)["hd95_mm"] == pytest.approx(3.0)
 
 
