@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def clean(array: Array, task: Task, voxel_mm3: float) -> None:
 
 def extents(array: Array, most: int) -> list[Box | None]:
     """Bounding boxes of the labels from 1 to `most`; None for one that is absent."""
-    found: list[Box | None] = ndi.find_objects(array.T, max_label=most)  # T: the fast order
+    found: Sequence[Box | None] = ndi.find_objects(array.T, max_label=most)  # T: the fast order
     return [None if box is None else box[::-1] for box in found]
 
 

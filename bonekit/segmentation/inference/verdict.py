@@ -120,7 +120,8 @@ def _cut_mm2(labels: Array, value: int, source: Source) -> float:
     area = 0.0
     for axis in range(3):
         faces = {0, labels.shape[axis] - 1}
-        pixels = sum(int(np.count_nonzero(labels.take(n, axis) == value)) for n in faces)
+        slices = np.moveaxis(labels, axis, 0)  # a view; `take` would copy the whole
+        pixels = sum(int(np.count_nonzero(slices[n] == value)) for n in faces)
         area += pixels * float(np.prod(np.delete(spacing, axis)))
     return area
 

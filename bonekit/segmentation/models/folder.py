@@ -146,8 +146,7 @@ def load_model(folder: str | Path, *, allow_demo: bool = False) -> Model:
     seal = _seal(source)
     for name, known in seal.sha256.items():
         _check_file(source / name, known)
-    task = _parse(Task, source / "task.yaml")
-    plan = _parse(Plan, source / "plan.json")
+    task, plan = read_task(source / "task.yaml"), read_plan(source / "plan.json")
     names = sorted((n for n in seal.sha256 if n.endswith(".safetensors")), key=_fold)
     if not names:
         raise InputError(f"{source / SEAL} names no weights; train or export the model again")
@@ -173,7 +172,7 @@ def set_card(folder: str | Path, card: Card) -> Path:
     """Give a model another card, for example with the metrics of its evaluation."""
     source = Path(folder)
     seal = _seal(source)
-    task = _parse(Task, source / "task.yaml")
+    task = read_task(source / "task.yaml")
     _write(source / "card.md", render(card, task))
     hashes = {**seal.sha256, "card.md": sha256(source / "card.md")}
     return _reseal(folder, {"card": card, "sha256": hashes})
@@ -191,6 +190,16 @@ def fingerprint(model: Model) -> str:
             flat = state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             digest.update(flat.numpy().tobytes())
     return digest.hexdigest()
+
+
+def read_task(path: Path) -> Task:
+    """Read ``task.yaml`` of a model."""
+    return _parse(Task, path)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read ``plan.json`` of a model."""
+    return _parse(Plan, path)
 
 
 def sha256(path: Path) -> str:
