@@ -23,8 +23,7 @@ def main() -> None:
     given = arguments.parse_args()
     for part in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{part}"] = str(given.work / f"nnUNet_{part}")
-    os.environ["nnUNet_n_proc_DA"] = "1"
-    os.environ["nnUNet_compile"] = "f"
+    os.environ.update({"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"})
     times = {}
     start = time.perf_counter()
     prepare(given.name)
@@ -55,7 +54,7 @@ def prepare(name: str) -> None:
 
 
 def train(name: str, seconds: float, threads: int):
-    """Train fold 0 of 3d_fullres for about a given time."""
+    """Train 3d_fullres on all cases for about a given time."""
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
@@ -90,7 +89,7 @@ def train(name: str, seconds: float, threads: int):
     import nnunetv2.run.run_training as runner
 
     runner.recursive_find_trainer_class_by_name = lambda _: Timed
-    trainer = get_trainer_from_args(name, "3d_fullres", 0, device=torch.device("cpu"))
+    trainer = get_trainer_from_args(name, "3d_fullres", "all", device=torch.device("cpu"))
     module.nnUNetTrainer = kept
     trainer.run_training()
     return trainer

@@ -55,6 +55,21 @@ def test_load_cases() -> None:
     assert page.convert("L").getextrema()[0] < 50
 
 
+@pytest.mark.slow
+def test_learn_to_segment(tmp_path: Path) -> None:
+    example = load("learn_to_segment")
+    few = example.TrainSettings(
+        steps=40, every=40, batch=16, validation_batches=1, optimiser="adamw",
+        learning_rate=0.01, ema=0.8, seed=1,
+    )  # fmt: skip
+    model = example.trained(tmp_path, 5, few)
+    test = example.make_dataset(tmp_path / "test", example.TASK, 2, seed=2)
+    found = example.tested(tmp_path, model, test)
+    one, three = (found[name].model["bone"]["dice"].mean for name in example.VIEWS)
+    assert three > 0.85
+    assert three > one
+
+
 @pytest.mark.skipif(shutil.which("ccx") is None, reason="CalculiX (ccx) is not installed")
 @pytest.mark.slow
 def test_deck_for_calculix(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def info(scan: Path | None = None, /, *, json: bool = False) -> None:
 
 
 @app.command
-def schema(name: Literal["case", "result"] = "case", /) -> None:
+def schema(name: Literal["case", "result", "task", "plan"] = "case", /) -> None:
     """Print the JSON Schema of the case file or of result.json.
 
     Parameters
