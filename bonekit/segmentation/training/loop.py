@@ -179,16 +179,19 @@ class Run:
             now.best = {name: value.clone() for name, value in now.mean.items()}
         now.losses.clear()
         now.history.append(row)
+        self._show()
 
     def _save(self) -> None:
+        if self.here.first:
+            state.save(self.folder, self.made_of, self.machine, self.now)
+        self.saved = self.now.step
+
+    def _show(self) -> None:
+        """Write history and picture."""
         if not self.here.first:
             return
-        now = self.now
-        state.save(self.folder, self.made_of, self.machine, now)
-        self.saved = now.step
-        if now.history:
-            with replacing(self.folder / "history.jsonl") as temporary:
-                text = "".join(json.dumps(row) + "\n" for row in now.history)
-                temporary.write_text(text, encoding="utf-8")
-            with replacing(self.folder / "curves.png") as temporary:
-                temporary.write_bytes(learning_curves(now.history))
+        with replacing(self.folder / "history.jsonl") as temporary:
+            text = "".join(json.dumps(row) + "\n" for row in self.now.history)
+            temporary.write_text(text, encoding="utf-8")
+        with replacing(self.folder / "curves.png") as temporary:
+            temporary.write_bytes(learning_curves(self.now.history))

@@ -34,7 +34,7 @@ PLAN = Plan(
     strides=((1, 1), (2, 2), (2, 2), (2, 2)),
     statistics=(Statistics(mean=0.0, std=1.0, low=-1.0, high=1.0),),
 )
-SHORT = TrainSettings(steps=12, every=5, validation_batches=2, device="cpu", save_seconds=0)
+SHORT = TrainSettings(steps=12, every=5, validation_batches=2, device="cpu")
 
 
 def task(network: Network = "dynunet", labels: tuple[str, ...] = ("bone", "lesion")) -> Task:
@@ -51,13 +51,13 @@ def task(network: Network = "dynunet", labels: tuple[str, ...] = ("bone", "lesio
 
 
 def subject(number: int) -> Prepared:
-    """A bright box with a dark one in it."""
+    """A box with a brighter one in it."""
     rng = np.random.default_rng(number)
     labels = np.zeros(GRID.shape, dtype=np.uint8)
     a, b, c = rng.integers(2, 5, 3)
     labels[a : a + 9, b : b + 9, c : c + 9] = 1
     labels[a + 2 : a + 6, b + 2 : b + 6, c + 2 : c + 6] = 2
-    image = np.choose(labels, (-1.0, 2.0, 0.5)) + 0.1 * rng.normal(size=GRID.shape)
+    image = np.choose(labels, (-1.0, 1.0, 4.0)) + 0.1 * rng.normal(size=GRID.shape)
     return Prepared(f"s{number}", image[None].astype(np.float32), labels, GRID, GRID)
 
 
@@ -86,14 +86,14 @@ def kill_at(step: int) -> Callable[[int, int, float], None]:
 
 def test_boxes_are_learned_and_the_folder_tells_of_it(tmp_path: Path) -> None:
     settings = TrainSettings(
-        steps=60, every=20, validation_batches=4, device="cpu", optimiser="adamw",
+        steps=150, every=50, validation_batches=4, device="cpu", optimiser="adamw",
         learning_rate=0.01, ema=0.9, augment=False,
     )  # fmt: skip
     seen: list[tuple[int, int]] = []
     folder = run(tmp_path / "m", settings, progress=lambda a, b, _: seen.append((a, b)))
-    assert seen == [(i, 60) for i in range(1, 61)]
+    assert seen == [(i, 150) for i in range(1, 151)]
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [20, 40, 60]
+    assert [row["step"] for row in rows] == [50, 100, 150]
     assert list(rows[-1]["dice"]) == ["bone", "lesion"]
     assert min(rows[-1]["dice"].values()) > 0.9
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
@@ -101,16 +101,15 @@ def test_boxes_are_learned_and_the_folder_tells_of_it(tmp_path: Path) -> None:
     model = load_model(folder, allow_demo=True)
     build(model.task, model.plan).load_state_dict(dict(model.weights[0]))
     again = run(tmp_path / "m", settings, progress=lambda a, b, _: seen.append((a, b)))
-    assert len(seen) == 60  # it was done
+    assert len(seen) == 150  # it was done
     assert again == folder
 
 
-@pytest.mark.parametrize("network", ["dynunet", "gelan", "vnet"])  # SGD, AdamW, dropout
+@pytest.mark.parametrize("network", ["dynunet", "gelan"])  # SGD, AdamW
 def test_killed_and_taken_up_again_is_bit_by_bit_the_same(network: Network, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", task=task(network))
-    broken = SHORT.model_copy(update={"save_seconds": 1e9})  # state of step 5, killed at 8
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", broken, task=task(network), progress=kill_at(8))
+    with pytest.raises(KeyboardInterrupt):  # the last state is of step 5
+        run(tmp_path / "broken", task=task(network), progress=kill_at(8))
     assert not (tmp_path / "broken" / "model.json").exists()
     resumed: list[int] = []
     free = SHORT.model_copy(update={"workers": 2})
@@ -144,17 +143,20 @@ def test_damaged_state_is_refused(tmp_path: Path) -> None:
 
 
 def test_nan_stops_with_subject_and_step_and_keeps_the_state(tmp_path: Path) -> None:
-    bad = subject(0)
+    bad, often = subject(0), SHORT.model_copy(update={"save_seconds": 0.0, "batch": 1})
+    bad.image[0, 6, 6, 6] = np.nan
     bad.image[0, 8, 8, 8] = np.nan
-    with pytest.raises(ConvergenceError, match=r"step \d+: the image is nan on patches of .*s0"):
-        fit([bad], [], task(), PLAN, tmp_path, SHORT, card=CARD)
-    kept = (
-        torch.load(tmp_path / "training.state", weights_only=True)
-        if (tmp_path / "training.state").exists()
-        else None
+    subjects = [bad, *(subject(i) for i in range(1, 4))]
+    with pytest.raises(ConvergenceError, match="the image is nan on patches of s0") as raised:
+        fit(subjects, [], task(), PLAN, tmp_path, often, card=CARD)
+    state = tmp_path / "training.state"
+    kept = torch.load(state, weights_only=True) if state.exists() else None
+    step = kept["progress"]["step"] if kept else 0
+    assert f"step {step + 1}: " in str(raised.value)
+    assert ("no state was written" if kept is None else f"state of step {step} is") in str(
+        raised.value
     )
-    values = kept["network"].values() if kept else ()
-    assert all(torch.isfinite(v).all() for v in values)
+    assert kept is None or all(torch.isfinite(v).all() for v in kept["network"].values())
 
 
 def test_diverged_weights_are_not_kept(tmp_path: Path) -> None:
@@ -186,7 +188,13 @@ def test_full_disk_is_named_and_the_state_stays(
 
 def test_patience_stops_and_best_weights_are_kept(tmp_path: Path) -> None:
     still = TrainSettings(
-        steps=100, every=1, validation_batches=1, device="cpu", learning_rate=1e-12, patience=3
+        steps=100,
+        every=1,
+        batch=2,
+        validation_batches=1,
+        device="cpu",
+        learning_rate=1e-12,
+        patience=3,
     )
     run(tmp_path, still)
     rows = (tmp_path / "history.jsonl").read_text().splitlines()
@@ -197,10 +205,8 @@ def test_patience_stops_and_best_weights_are_kept(tmp_path: Path) -> None:
 
 def test_minutes_stop_and_more_minutes_go_on(tmp_path: Path) -> None:
     run(tmp_path, SHORT.model_copy(update={"minutes": 1e-9}))
-    assert (
-        torch.load(tmp_path / "training.state", weights_only=True)["progress"]["step"] == 0
-        or (tmp_path / "history.jsonl").exists()
-    )
+    kept = torch.load(tmp_path / "training.state", weights_only=True)
+    assert kept["progress"]["step"] == 1
     run(tmp_path, SHORT.model_copy(update={"minutes": 10.0}))
     rows = (tmp_path / "history.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["step"] == 12
