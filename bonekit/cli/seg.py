@@ -1,4 +1,4 @@
-"""The commands that learn to segment: seg plan, train, predict, evaluate, synth, card."""
+"""The commands that learn to segment: seg tasks, synth, plan, train, predict, evaluate and more."""
 
 from __future__ import annotations
 
@@ -312,6 +312,23 @@ def card(model: Path, /) -> None:
 
     found = load_model(model)
     print(render(found.card, found.task))
+
+
+@seg.command
+def export(model: Path, /, *, out: Output) -> None:
+    """Write a model as a MONAI bundle, which MONAI's own loader runs.
+
+    Parameters
+    ----------
+    model
+        Folder of a model.
+    out
+        Folder of the bundle.
+    """
+    from bonekit.segmentation.models.bundle import export_bundle
+    from bonekit.segmentation.models.folder import load_model
+
+    print(f"MONAI bundle: {export_bundle(load_model(model), out)}")
 
 
 def _dataset(folder: Path, task: str) -> Dataset:
