@@ -38,8 +38,13 @@ class Channel(Part):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     modality: Modality
     normalisation: Normalisation
-    values: tuple[float, float] | None = None  # raw values outside of these stop the work
-    optional: bool = False  # may be left out at test; dropped now and then in training
+    values: tuple[float, float] | None = Field(
+        default=None, description="Raw values outside of these stop the work."
+    )
+    optional: bool = Field(
+        default=False,
+        description="May be absent; left out now and then in training, so that it may.",
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -59,47 +64,56 @@ class Clean(Part):
     label: str
     keep_largest: bool = False
     fill_holes: bool = False
-    least_ml: float = Field(default=0.0, ge=0)  # smaller pieces are taken away
+    least_ml: float = Field(default=0.0, ge=0, description="Smaller pieces are taken away.")
 
 
 class Metrics(Part):
     """How predictions of the task are judged."""
 
-    tolerance_mm: Positive = 1.0  # of the normalised surface distance
-    lesions: tuple[str, ...] = ()  # labels that are counted piece by piece
-    least_lesion_mm3: float = Field(default=3.0, ge=0)  # MSSEG-2: smaller pieces don't count
+    tolerance_mm: Positive = Field(default=1.0, description="Of the normalised surface distance.")
+    lesions: tuple[str, ...] = Field(
+        default=(), description="Labels that are counted piece by piece."
+    )
+    least_lesion_mm3: float = Field(
+        default=3.0, ge=0, description="Smaller pieces don't count (3 mm3: MSSEG-2)."
+    )
 
 
 class Task(Part):
-    """What is to be segmented.
-
-    Parameters
-    ----------
-    labels : mapping of str to int
-        ``background: 0`` and whole numbers from 1 without a gap.
-    regions : mapping of str to names, optional
-        Overlapping outputs, each the union of labels: the network then gives one sigmoid each,
-        and `region_order` says which label is written where regions overlap, last one on top.
-    spacing_mm : tuple of float, optional
-        Fixed; by default planned from the data.
-    views : tuple of View
-        ``volume`` for a network in three dimensions; one or more of the planes for one network of
-        slices that all planes share.
-    """
+    """What is to be segmented: the one description of data, network, loss and metrics."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str
     channels: tuple[Channel, ...] = Field(min_length=1)
-    labels: dict[str, int]
-    regions: dict[str, tuple[str, ...]] | None = None
-    region_order: tuple[str, ...] | None = None  # label written for each region, in order
-    spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    labels: dict[str, int] = Field(
+        description="`background: 0` and whole numbers from 1 without a gap."
+    )
+    regions: dict[str, tuple[str, ...]] | None = Field(
+        default=None,
+        description="Overlapping outputs, each the union of labels; the network then gives one "
+        "sigmoid for each.",
+    )
+    region_order: tuple[str, ...] | None = Field(
+        default=None,
+        description="The label that is written for each region; where regions overlap the last "
+        "one is on top.",
+    )
+    spacing_mm: tuple[Positive, Positive, Positive] | None = Field(
+        default=None, description="To the left, back and head; by default planned from the data."
+    )
     network: Network = "dynunet"
     norm: Norm = "instance"
-    views: tuple[View, ...] = ("volume",)
-    fusion: Fusion = "entropy"
+    views: tuple[View, ...] = Field(
+        default=("volume",),
+        description="`volume` for a network in three dimensions; one or more planes for one "
+        "network of slices that all planes share.",
+    )
+    fusion: Fusion = Field(default="entropy", description="How the views are put together.")
     loss: Loss = "dice_ce"
-    mirror: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)  # axes that may be mirrored
+    mirror: tuple[Literal[0, 1, 2], ...] = Field(
+        default=(0, 1, 2),
+        description="Axes that may be mirrored: 0 left to right, 1 front to back, 2 foot to head.",
+    )
     clean: tuple[Clean, ...] = ()
     metrics: Metrics = Metrics()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from math import prod
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bonekit.part import Part
 
@@ -17,8 +18,8 @@ class Statistics(Part):
 
     mean: float
     std: float
-    low: float  # 0.5 percentile
-    high: float  # 99.5 percentile
+    low: float = Field(description="0.5 percentile.")
+    high: float = Field(description="99.5 percentile.")
 
 
 class Plan(Part):
@@ -29,13 +30,32 @@ class Plan(Part):
     """
 
     spacing_mm: tuple[Positive, Positive, Positive]
-    median_shape: tuple[int, int, int]  # voxels at that spacing
+    median_shape: tuple[int, int, int] = Field(description="Voxels at that spacing.")
     patch: Steps
     batch: int = Field(ge=1)
-    features: Steps  # channels of each stage
-    kernels: tuple[Steps, ...]  # of each stage
-    strides: tuple[Steps, ...]  # of each stage; the first is 1
-    statistics: tuple[Statistics, ...]  # of each channel
-    inside_nonzero: bool = False  # z-scores are taken where the image is not zero
+    features: Steps = Field(description="Channels of each stage.")
+    kernels: tuple[Steps, ...] = Field(description="Of each stage.")
+    strides: tuple[Steps, ...] = Field(description="Of each stage; the first is 1.")
+    statistics: tuple[Statistics, ...] = Field(description="Of each channel.")
+    inside_nonzero: bool = Field(
+        default=False, description="Z-scores are taken where the image is not zero."
+    )
     memory_GB: Positive = 8.0
-    low_resolution: Plan | None = None  # first network of a cascade
+    low_resolution: Plan | None = Field(
+        default=None, description="Of the first network of a cascade."
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        """Refuse stages that don't fit together, as a hand-written plan may have."""
+        if not len(self.features) == len(self.kernels) == len(self.strides) > 0:
+            raise ValueError("features, kernels and strides must have one entry for each stage")
+        dims = len(self.patch)
+        if dims not in (2, 3) or any(len(s) != dims for s in (*self.kernels, *self.strides)):
+            raise ValueError("patch, kernels and strides must have two or three numbers each")
+        if self.strides[0] != (1,) * dims:
+            raise ValueError("the first stage has strides of 1")
+        products = [prod(steps) for steps in zip(*self.strides, strict=True)]
+        if any(n < 1 or n % d for n, d in zip(self.patch, products, strict=True)):
+            raise ValueError(f"patch {self.patch} must be a multiple of all strides, {products}")
+        return self

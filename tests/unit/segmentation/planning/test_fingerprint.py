@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,4 +84,35 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         load_plan(tmp_path / "plan.json")
     (tmp_path / "plan.json").write_text('{"patch": [1]}')
     with pytest.raises(InputError, match=r"wrong entries:(.|\n)*spacing_mm: Field required"):
+        load_plan(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch": (10, 12)}, "multiple of all strides"),
+        ({"patch": (12, 12, 12)}, "two or three numbers each"),
+        ({"features": (8,)}, "one entry for each stage"),
+        ({"strides": ((2, 2), (2, 2))}, "the first stage has strides of 1"),
+        ({"batch": 0}, "batch"),
+        ({"memory": 8}, "memory: Extra inputs"),
+    ],
+)
+def test_plans_that_do_not_fit_together_are_refused(
+    change: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    good = {
+        "spacing_mm": (1, 1, 1),
+        "median_shape": (32, 32, 32),
+        "patch": (12, 8),
+        "batch": 2,
+        "features": (8, 16),
+        "kernels": ((3, 3), (3, 3)),
+        "strides": ((1, 1), (4, 4)),
+        "statistics": [{"mean": 0, "std": 1, "low": 0, "high": 1}],
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(good))
+    load_plan(tmp_path / "plan.json")
+    (tmp_path / "plan.json").write_text(json.dumps(good | change))
+    with pytest.raises(InputError, match=message):
         load_plan(tmp_path / "plan.json")
