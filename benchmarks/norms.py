@@ -1,0 +1,93 @@
+"""Instance, batch and group norm on synthetic CT in HU: bone and lesion Dice, several seeds.
+
+    python benchmarks/norms.py --json benchmarks/results/norms.json
+
+The same slices in the same order for all three. Scores are those of patches of subjects kept out
+of training (pseudo Dice, one number for all voxels), by the running mean of the weights at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from bonekit.segmentation.data.cache import cached
+from bonekit.segmentation.networks import build, count_parameters
+from bonekit.segmentation.planning.fingerprint import fingerprint
+from bonekit.segmentation.planning.plan import Plan
+from bonekit.segmentation.planning.rules import make_plan
+from bonekit.segmentation.synthesis.dataset import make_dataset
+from bonekit.segmentation.task import Norm
+from bonekit.segmentation.task_files import load_task
+from bonekit.segmentation.training.settings import TrainSettings
+from bonekit.segmentation.training.train import fit
+
+TRAINING, KEPT_OUT = 12, 6
+SHAPE, SPACING_MM = (32, 32, 40), (3.0, 3.0, 3.0)
+FEATURES = (8, 16, 32, 32)
+
+
+def small(plan: Plan) -> Plan:
+    """Cut the plan down to what a processor trains in half a minute."""
+    update = {
+        "patch": (32, 32),
+        "batch": 12,
+        "features": FEATURES,
+        "kernels": ((3, 3),) * len(FEATURES),
+        "strides": ((1, 1), *((2, 2),) * (len(FEATURES) - 1)),
+        "low_resolution": None,
+    }
+    return Plan.model_validate({**plan.model_dump(), **update})
+
+
+def score(folder: Path) -> dict[str, Any]:
+    """Last row of a history."""
+    row = json.loads((folder / "history.jsonl").read_text().splitlines()[-1])
+    return {"dice": row["dice"], "loss": row["loss"], "validation_loss": row["validation_loss"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=2)
+    asked = parser.parse_args()
+    task = load_task("bone_metastases_ct")
+    results: dict[str, list[dict[str, Any]]] = {norm: [] for norm in get_args(Norm)}
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        dataset = make_dataset(
+            work / "data", task, TRAINING + KEPT_OUT, seed=1, shape=SHAPE, spacing_mm=SPACING_MM
+        )
+        plan = small(make_plan(fingerprint(dataset), task, "cpu"))
+        subjects = [cached(s, task, plan, work / "cache") for s in dataset.subjects]
+        for seed in range(asked.seeds):
+            settings = TrainSettings(
+                steps=asked.steps, every=asked.steps, validation_batches=20, seed=seed,
+                optimiser="adamw", learning_rate=3e-3, ema=0.98, device="cpu",
+            )  # fmt: skip
+            for norm, rows in results.items():
+                chosen = task.model_copy(update={"norm": norm})
+                folder = work / f"{norm}{seed}"
+                fit(subjects[:TRAINING], subjects[TRAINING:], chosen, plan, folder, settings)
+                rows.append(score(folder))
+                print(norm, seed, rows[-1], flush=True)
+    content = {
+        "task": task.name,
+        "subjects": {"training": TRAINING, "kept_out": KEPT_OUT},
+        "parameters": count_parameters(build(task, plan)),
+        "settings": settings.model_dump(mode="json", exclude={"seed"}),
+        "torch": torch.__version__,
+        "results": results,
+    }
+    if asked.json:
+        asked.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
