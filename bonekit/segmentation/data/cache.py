@@ -110,6 +110,11 @@ def _mapped(name: str, entry: Path) -> Prepared:
         labels = np.load(file, mmap_mode="r") if file.is_file() else None
         grid, native = (Grid(tuple(g["shape"]), np.array(g["affine"])) for g in grids.values())
     except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:  # two maps for a subject
+            raise InputError(
+                f"{name}: more files are open than the system allows; `ulimit -n 65536` before the "
+                "start allows more"
+            ) from error
         raise InputError(f"{entry} is damaged ({error}): delete it, it is made again") from error
     return Prepared(name, image, labels, grid, native)
 

@@ -104,3 +104,14 @@ def test_damaged_entries_and_missing_files_are_named(subject: Subject, tmp_path:
         cached(subject, BONE, PLAN, tmp_path / "cache")
     with pytest.raises(InputError, match="can't be read"):
         cached(Subject("a", (tmp_path / "no.nii.gz",)), BONE, PLAN, tmp_path / "cache")
+
+
+def test_too_many_subjects_for_the_system_are_named(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(InputError, match=r"a: more files are open .*ulimit -n"):
+        cached(subject, BONE, PLAN, tmp_path / "cache")
