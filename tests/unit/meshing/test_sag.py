@@ -1,5 +1,7 @@
 """Edges as long as chords of surfaces may be, and the check of what comes of it."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -90,7 +92,7 @@ def test_volumes_and_surfaces_are_named_with_their_numbers(mesh: TetMesh) -> Non
     with pytest.raises(MeshQualityError, match=r"region 'cortex' has -5\.\d% .*1% is allowed"):
         check_fidelity(mesh, BALL, {0: volume, 1: 1.055 * volume}, 0.5)
     moved = TetMesh(mesh.nodes_mm + np.array([1.2, 0, 0]), mesh.tetrahedra, mesh.region, mesh.names)
-    with pytest.raises(MeshQualityError, match=r"'cortex' is 1\.\d+ voxels off"):
+    with pytest.raises(MeshQualityError, match=r"'cortex' is 1\.\d+ voxels off.*most near"):
         check_fidelity(moved, BALL, {1: volume}, 0.5)
     assert report(mesh, BALL).issues == ()
     found = report(moved, BALL)
@@ -120,3 +122,15 @@ def test_a_mesh_that_fails_at_a_place_is_made_again_with_shorter_edges_there(
     assert local[1] == pytest.approx(first[1])
     assert (shorter < first).all()  # everywhere, and no more at single places
     assert (last < shorter).all()
+
+
+def test_the_refusal_of_a_surface_names_its_worst_place(mesh: TetMesh) -> None:
+    grid = Grid.of(X.shape, 1.0, (100.0, 0, -40))
+    ball = LabelMap(BALL.array, grid, BALL.names)
+    top = int(mesh.nodes_mm[:, 2].argmax())
+    spiked = mesh.nodes_mm + grid.origin_mm
+    spiked[top, 2] += 4.0
+    there = ", ".join(f"{x:.1f}" for x in spiked[top])
+    spike = TetMesh(spiked, mesh.tetrahedra, mesh.region, mesh.names)
+    with pytest.raises(MeshQualityError, match=re.escape(f"most near ({there}) mm: ")):
+        check_fidelity(spike, ball, {0: float(spike.volumes_mm3.sum())}, 0.3)
