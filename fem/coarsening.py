@@ -144,8 +144,8 @@ def coarsen_cells(fine: Bricks, factors: Factors) -> Coarsening:
         weighted = _weighted(np.array(at), f)
         there = np.flatnonzero(node[(..., *at)] >= 0)
         mine = node[(there, *at)]
-        for place, corner in enumerate(np.flatnonzero(weighted)):
-            sources[mine, place] = corners[there, corner]
+        for column, source in enumerate(np.flatnonzero(weighted)):
+            sources[mine, column] = corners[there, source]
         count[mine] = weighted.sum()
     nodes = np.flatnonzero(count)
     coarse = Bricks(lattice, cells, corners, n_coarse)

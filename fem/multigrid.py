@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from bonekit.fem.galerkin import ParentStiffness, Stiffness, project
 from bonekit.fem.operator import BrickProduct
 from bonekit.fem.parents import ParentProduct
 from bonekit.fem.smoothing import Chebyshev, LevelOperator
+from bonekit.fem.threads import both
 
 log = logging.getLogger(__name__)
 
@@ -85,17 +87,24 @@ class BrickMultigrid:
         self.dtype, device = dtype, free.device
         self._held = ~free
         A: LevelOperator = BrickProduct(bricks, weights, units, dtype, device, spring_N_mm, finest)
-        step = coarsen_cells(bricks, _factors(bricks.lattice, spacing_mm))
+        step, smoother = both(
+            partial(coarsen_cells, bricks, _factors(bricks.lattice, spacing_mm)),
+            partial(Chebyshev, A, _DEGREE, free, _largest_eigenvalue(units), _SPREAD),
+        )
         stiffness: Stiffness = ParentStiffness(bricks, step, weights, units, free, spring_N_mm)
-        smoother = Chebyshev(A, _DEGREE, free, _largest_eigenvalue(units), _SPREAD)
         self.levels = [Level(A, smoother, FieldTransfer(step, bricks.n_nodes, device))]
         bricks, h = step.coarse, spacing_mm * step.factors
         del step  # tables are given up as soon as they are used: the set-up is the memory's peak
         while 3 * bricks.n_nodes > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
-            A = _product(bricks, stiffness, dtype, device)
-            step = coarsen(bricks, _factors(bricks.lattice, h))
-            stiffness = project(step, stiffness, device)
-            self.levels.append(self._level(A, step, bricks.n_nodes))
+            A, step = both(
+                partial(_product, bricks, stiffness, dtype, device),
+                partial(coarsen, bricks, _factors(bricks.lattice, h)),
+            )
+            stiffness, level = both(
+                partial(project, step, stiffness, device),
+                partial(self._level, A, step, bricks.n_nodes),
+            )
+            self.levels.append(level)
             bricks, h = step.coarse, h * step.factors
             del step
         bottom = _direct(dense(bricks, stiffness, device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ class Piece:
     Parameters
     ----------
     nodes : Tensor of int32, (4 m,)
-        Node numbers less ``low``, of the first corner of each face, the second and so on.
+        Node numbers of the first corner of each face, the second and so on.
     low, high : int
         The nodes lie in this range.
     start, stop : int
@@ -51,22 +51,59 @@ class Piece:
         return faces.index_copy_(1, self.place.long(), own.to(faces.device))
 
 
-def pieces(bricks: Bricks, step: int, device: torch.device) -> Iterator[Piece]:
-    """Cut bricks, in the order in which they come, into pieces of at most ``step``."""
-    for start in range(0, len(bricks), step):
-        stop = min(start + step, len(bricks))
-        yield _piece(bricks.corners[start:stop], start, device)
+@dataclass(frozen=True)
+class Part:
+    """Numbers of the pieces of one thread, of several that add to the same field.
+
+    Parameters
+    ----------
+    early : tuple of int
+        Touch nodes of later parts: they come first.
+    alone : tuple of int
+    late : tuple of int
+        Touch nodes of earlier parts: they wait until those are done with theirs.
+    chained : bool
+        Later parts have to wait for the late pieces too.
+    """
+
+    early: tuple[int, ...]
+    alone: tuple[int, ...]
+    late: tuple[int, ...]
+    chained: bool
+
+    @staticmethod
+    def of(pieces: Sequence[Piece], start: int, stop: int) -> Part:
+        """Divide the pieces of a range."""
+        below = max((p.high for p in pieces[:start]), default=0)
+        above = min((p.low for p in pieces[stop:]), default=np.inf)
+        late = [n for n in range(start, stop) if pieces[n].low < below]
+        early = [n for n in range(start, stop) if n not in late and pieces[n].high > above]
+        alone = sorted({*range(start, stop)} - {*early, *late})
+        chained = any(pieces[n].high > above for n in late)
+        return Part(tuple(early), tuple(alone), tuple(late), chained)
 
 
-def _piece(corners: Int, start: int, device: torch.device) -> Piece:
-    n = len(corners)
-    ends = np.ones(n, dtype=bool)
+def pieces(bricks: Bricks, faces: int, device: torch.device) -> Iterator[Piece]:
+    """Cut bricks, in the order in which they come, into pieces of as many faces each."""
+    faces, start = min(faces, 2 * len(bricks)), 0
+    while start < len(bricks):
+        piece = _piece(bricks.corners[start : start + faces - 1], faces, start, device)
+        yield piece
+        start = piece.stop
+
+
+def _piece(corners: Int, m: int, start: int, device: torch.device) -> Piece:
+    """As many of some bricks as have m faces; what is left of these has no brick."""
+    ends = np.ones(len(corners), dtype=bool)
     ends[:-1] = (corners[1:, :4] != corners[:-1, 4:]).any(axis=1)
-    place = np.arange(n)
+    place = np.arange(len(corners))
     place[1:] += np.cumsum(ends[:-1])
-    faces = np.empty((4, place[-1] + 2), dtype=np.int32)
+    n = int(np.searchsorted(place, m - 1))  # whose second face is the last at most
+    corners, place, ends = corners[:n], place[:n], ends[:n].copy()
+    ends[-1] = True
     low, high = int(corners.min()), int(corners.max()) + 1
-    faces[:, place] = (corners[:, :4] - low).T
-    faces[:, place[ends] + 1] = (corners[ends, 4:] - low).T
+    faces = np.full((4, m), low, dtype=np.int32)
+    faces[:, place] = corners[:, :4].T
+    faces[:, place[ends] + 1] = corners[ends, 4:].T
     nodes, where = (torch.as_tensor(a, device=device) for a in (faces.ravel(), np.int32(place)))
     return Piece(nodes, low, high, start, start + n, where)

@@ -9,14 +9,18 @@ operations of its own; torch releases Python's lock while they last.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+_here = threading.local()
 
 _pools: list[tuple[int, ThreadPoolExecutor]] = []  # of the solves under way, the last on top
 
@@ -42,11 +46,30 @@ def team() -> int:
 
 
 def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """Run jobs side by side, the first in this thread; their results in order."""
-    if len(jobs) == 1 or team() == 1:
+    """Run jobs side by side, the first in this thread; their results in order.
+
+    Within a job that runs beside others its own parts run one after the other: the threads are
+    taken, and would wait for each other.
+    """
+    if len(jobs) == 1 or team() == 1 or getattr(_here, "beside", False):
         return [job() for job in jobs]
-    others = [_pools[-1][1].submit(job) for job in jobs[1:]]
-    return [jobs[0](), *(other.result() for other in others)]
+    others = [_pools[-1][1].submit(_beside, job) for job in jobs[1:]]
+    return [_beside(jobs[0]), *(other.result() for other in others)]
+
+
+def both(one: Callable[[], S], other: Callable[[], T]) -> tuple[S, T]:
+    """Run two jobs side by side."""
+    jobs: list[Callable[[], Any]] = [one, other]
+    first, second = at_once(jobs)
+    return first, second
+
+
+def _beside(job: Callable[[], T]) -> T:
+    _here.beside = True
+    try:
+        return job()
+    finally:
+        _here.beside = False
 
 
 def shares(n: int, least: int = 1) -> list[tuple[int, int]]:
