@@ -1,6 +1,7 @@
 """Peak memory of a prediction of five classes on volumes of 200 million voxels.
 
-python benchmarks/prediction_memory.py writes results/prediction_memory.json. Every volume is
+python benchmarks/prediction_memory.py [part of a case's name] writes
+results/prediction_memory.json. Every volume is
 written as an int16 NIfTI file to a temporary folder and predicted by `to_files` in a process of
 its own, under /usr/bin/time -v. The network is a small DynUNet with random weights: its labels
 are noise, the worst case for the quality control. Tiles do not overlap, which changes the time
@@ -93,22 +94,24 @@ def measure(
     return {"peak_GB": round(peak_GB, 2), "seconds": round(seconds, 1)}
 
 
-def main() -> None:
-    """Measure every case."""
-    found = {}
+def main(part: str) -> None:
+    """Measure the cases that have a part in their names, and keep what is known of the others."""
+    path = HERE / "results" / "prediction_memory.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
     for name, (shape, spacing_mm) in CASES.items():
+        if part not in name:
+            continue
         found[name] = measure(shape, spacing_mm)
         print(
             f"{name:36} {found[name]['peak_GB']:5.2f} GB  {found[name]['seconds']:6.1f} s",
             flush=True,
         )
-    path = HERE / "results" / "prediction_memory.json"
-    path.write_text(json.dumps(found, indent=1) + "\n")
+        path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 2:
         x, y, z = (float(v) for v in sys.argv[2:])
         predict(Path(sys.argv[1]), (x, y, z))
     else:
-        main()
+        main("".join(sys.argv[1:]))
