@@ -238,7 +238,7 @@ def _landmarks(solid: Solid, femur: FemurAnatomy, neck_mm: Float) -> tuple[Landm
     head = head_landmark(solid, femur.head_centre_mm, femur.head_radius_mm, femur.neck_axis)
     error = float(np.sqrt(3.0) * solid.error_mm / 3.0) + 0.2
     neck = Landmark("neck_centre", neck_mm, error, head.confidence, "middle of its narrowest part")
-    line = femur.shaft_point_mm, femur.shaft_axis, femur.flare_mm
+    line = femur.head_radius_mm, femur.shaft_point_mm, femur.shaft_axis, femur.flare_mm
     deg = femur.shaft_error_deg
     wrong = float(np.radians(SCAN_AXIS_DEG if deg is None else deg))
     greater = greater_trochanter(solid, femur.head_centre_mm, *line, wrong)

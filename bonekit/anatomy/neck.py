@@ -19,6 +19,7 @@ ON_SPHERE_MM = 1.5
 AWAY_FROM_NECK = 0.4  # cosine from the neck's axis: the head's surface lies below it
 SLICE_MM = 1.5
 NECK_FROM, NECK_TO = 0.9, 2.2  # of the head's radius, where the narrowest section is sought
+SURE_SHARE = 0.75  # of the head's surface away from the neck; whole heads have 0.95
 BETWEEN_RAYS = 0.07  # of the radius, from a direction to the surface's next point
 PATCH_MM2 = 100.0  # of surface that err together
 
@@ -84,12 +85,33 @@ def met(near: Float, centre: Float, radius: float, rays: Float) -> Mask:
 
 
 def _centre_error(near: Float, centre: Float, radius: float, error_mm: float) -> float:
-    """Give the standard error of a sphere's centre: patches of its surface err on their own."""
-    distance = np.linalg.norm(near - centre, axis=1) - radius
+    """Give the standard error of a sphere's centre: patches of its surface err on their own.
+
+    By least squares of four unknowns, so that a sphere of which a part is in view has a centre
+    that is known less along the middle of that part.
+    """
+    away = near - centre
+    reach = np.linalg.norm(away, axis=1)
+    distance = reach - radius
     on = np.abs(distance) < ON_SPHERE_MM
+    if np.count_nonzero(on) < 50:
+        return radius
     patches = max(np.count_nonzero(on) / PATCH_MM2, 4.0)  # about one point per mm2
-    spread = float(np.sqrt(np.mean(distance[on] ** 2) + error_mm**2)) if on.any() else radius
-    return float(np.sqrt(3.0 / patches) * spread)
+    spread = float(np.sqrt(np.mean(distance[on] ** 2) + error_mm**2))
+    design = np.column_stack([away[on] / reach[on, None], np.ones(np.count_nonzero(on))])
+    inverse = np.linalg.pinv(design.T @ design / len(design))
+    return min(float(np.sqrt(np.trace(inverse[:3, :3]) / patches)) * spread, radius)
+
+
+def _disagreement(near: Float, centre: Float, radius: float, neck_axis: Float) -> float:
+    """Tell by how much a sphere would move if what is off it, away from the neck, were on it."""
+    away = near - centre
+    reach = np.linalg.norm(away, axis=1)
+    distance = (reach - radius)[away @ neck_axis < AWAY_FROM_NECK * reach]
+    off = (np.abs(distance) >= ON_SPHERE_MM) & (np.abs(distance) < radius / 2)
+    if not off.any():
+        return 0.0
+    return float(off.mean() * np.sqrt(np.mean(distance[off] ** 2)))
 
 
 def head_landmark(solid: Solid, centre_mm: Float, radius_mm: float, neck_axis: Float) -> Landmark:
@@ -99,8 +121,15 @@ def head_landmark(solid: Solid, centre_mm: Float, radius_mm: float, neck_axis: F
     rays = directions(400)
     rays = rays[rays @ neck_axis < AWAY_FROM_NECK]
     share = float(met(near, centre_mm, radius_mm, rays).mean())
-    error = _centre_error(near, centre_mm, radius_mm, solid.error_mm)
+    error = float(
+        np.hypot(
+            _centre_error(near, centre_mm, radius_mm, solid.error_mm),
+            _disagreement(near, centre_mm, radius_mm, neck_axis),
+        )
+    )
     note = f"sphere through the head; {share:.0%} of its surface away from the neck agrees"
+    if share < SURE_SHARE:
+        note += ": the head is cut by the border of the image, flattened, or not well segmented"
     return Landmark("head_centre", centre_mm, error, share, note)
 
 

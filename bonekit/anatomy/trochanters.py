@@ -7,6 +7,8 @@ the shaft axis. Both definitions are of this program; the phantoms' true points 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
@@ -29,11 +31,21 @@ USUAL_SPREAD_MM = 12.0  # in the femora of the tests; a hole in the neck has a r
 PROMINENT_MM = (8.0, 6.0, 5.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.2)
 REACH_MM = 45.0  # from the shaft axis
 STEP_DEG, STEP_MM = 3.0, 1.0
+BALL = 0.85  # of the head's radius: the ball about a tip that a whole trochanter fills in part
+FULL = {"greater_trochanter": (0.11, 0.16), "lesser_trochanter": (0.125, 0.15)}  # none, all of it
+CUT = 0.5  # of its summit on the border of the image: its tip lies beyond
+CUT_MM, LOST_MM = 10.0, 10.0  # assumed error of a tip that the border or a hole took wholly
 CLEAR_MM = 4.0  # of prominence; a lesser trochanter that stands out so far is surely one
 
 
 def greater_trochanter(
-    solid: Solid, head_mm: Float, origin_mm: Float, axis: Float, flare_mm: float, axis_error: float
+    solid: Solid,
+    head_mm: Float,
+    radius_mm: float,
+    origin_mm: Float,
+    axis: Float,
+    flare_mm: float,
+    axis_error: float,
 ) -> Landmark:
     """Find the tip of the greater trochanter.
 
@@ -42,6 +54,8 @@ def greater_trochanter(
     solid : Solid
     head_mm, origin_mm : ndarray, (3,)
         Head's centre; point of the shaft axis.
+    radius_mm : float
+        Of the head.
     axis : ndarray, (3,)
         Unit vector up the shaft.
     flare_mm : float
@@ -76,11 +90,37 @@ def greater_trochanter(
     middle = inside[cap].mean(axis=0)
     point = origin_mm + middle + (top - middle @ axis) * axis
     cut = float(np.mean(at_border(origin_mm + inside[cap], solid.field)))
+    if cut > CUT:
+        return Landmark.missing(name, f"the border of the image cuts it ({cut:.0%} of its summit)")
     sure = min(prominence / CAP_MM, 1.0) * (1.0 - cut) * float(np.exp(-axis_error / 0.1))
     # the cap is the flatter part of a dome of some 20 mm radius: tilting the axis moves it so
     error = float(np.sqrt(3 * solid.error_mm**2 + (20.0 * axis_error) ** 2)) + 0.3
+    error = float(np.hypot(error, CUT_MM * cut))
     note = f"middle of its uppermost {CAP_MM:.0f} mm; it stands {prominence:.0f} mm over the neck"
-    return Landmark(name, point, error, sure, note)
+    return _of_whole_bone(solid, Landmark(name, point, error, sure, note), radius_mm)
+
+
+def _of_whole_bone(solid: Solid, found: Landmark, radius_mm: float) -> Landmark:
+    """Trust a summit less that has less bone about it than that of a whole trochanter.
+
+    What is left beside a hole is a summit as well. Phantoms' and real trochanters fill 0.17 and
+    more (greater) and 0.15 and more (lesser) of the ball, those with a hole 0.14 and less.
+    """
+    assert found.point_mm is not None
+    assert found.uncertainty_mm is not None
+    ball = BALL * radius_mm
+    near = np.linalg.norm(solid.points_mm - found.point_mm, axis=1) < ball
+    share = np.count_nonzero(near) * solid.grid.voxel_mm3 / (4 / 3 * np.pi * ball**3)
+    none, full = FULL[found.name]
+    whole = float(np.clip((share - none) / (full - none), 0.0, 1.0))
+    if whole == 1.0:
+        return found
+    return replace(
+        found,
+        confidence=found.confidence * whole,
+        uncertainty_mm=float(np.hypot(found.uncertainty_mm, LOST_MM * (1.0 - whole))),
+        note=f"{found.note}; little bone about it: part of it seems destroyed or left out",
+    )
 
 
 def _summit(
@@ -107,7 +147,13 @@ def _summit(
 
 
 def lesser_trochanter(
-    solid: Solid, medial: Float, origin_mm: Float, axis: Float, flare_mm: float, axis_error: float
+    solid: Solid,
+    medial: Float,
+    radius_mm: float,
+    origin_mm: Float,
+    axis: Float,
+    flare_mm: float,
+    axis_error: float,
 ) -> tuple[Landmark, float]:
     """Find the lesser trochanter and on which side of the medial direction it lies.
 
@@ -116,7 +162,7 @@ def lesser_trochanter(
     solid : Solid
     medial : ndarray, (3,)
         Unit vector from the shaft axis towards the head, square to the axis.
-    origin_mm, axis, flare_mm, axis_error
+    radius_mm, origin_mm, axis, flare_mm, axis_error
         See `greater_trochanter`.
 
     Returns
@@ -139,10 +185,18 @@ def lesser_trochanter(
     angle = np.radians(deg)
     point = origin_mm + up * axis + out * (np.cos(angle) * medial + np.sin(angle) * across)
     sure = min(prominence / CLEAR_MM, 1.0) * float(np.exp(-axis_error / 0.1))
+    usual = min(2.0 * _usual(up - flare_mm - LESSER_BAND_MM[0]), 1.0)
+    sure *= usual
     lever = float(np.hypot(out, np.ptp(LESSER_BAND_MM) / 2))
     error = float(np.sqrt(3 * solid.error_mm**2 + (lever * axis_error) ** 2)) + 0.3
+    error = float(np.hypot(error, LOST_MM * (1.0 - usual)))
     note = f"furthest from the shaft axis; it stands out by {prominence:.1f} mm"
-    return Landmark(name, point, error, sure, note), deg
+    return _of_whole_bone(solid, Landmark(name, point, error, sure, note), radius_mm), deg
+
+
+def _usual(over_foot_mm: float) -> float:
+    """How usual a height over the foot of the band is for a lesser trochanter, 0 to 1."""
+    return float(np.exp(-(((over_foot_mm - USUAL_MM) / USUAL_SPREAD_MM) ** 2) / 2))
 
 
 def _reach(
@@ -183,7 +237,7 @@ def _bump(radius: Float, turn: Float) -> tuple[int, int, float] | None:
     inner &= seen
     # a summit's prominence is the largest of `PROMINENT_MM` at which it still is one
     best, found = 0.0, None
-    usual = np.exp(-(((np.arange(len(radius)) * STEP_MM - USUAL_MM) / USUAL_SPREAD_MM) ** 2) / 2)
+    usual = [_usual(row * STEP_MM) for row in range(len(radius))]
     for prominence in PROMINENT_MM:
         peaks = h_maxima(smooth, prominence)[:, n : 2 * n].astype(bool) & inner
         for row, column in np.argwhere(peaks):

@@ -26,6 +26,7 @@ Mask = NDArray[np.bool_]
 
 BODY_DEPTH_MM = (10.0, 50.0)  # thoracic to large lumbar; more means that the canal is filled
 ARCH_MM = 4.0  # from the body's middle to that of the mask: less, and it has no arch
+SLIVER = 0.2  # of the voxels on the image's border: five layers of them or fewer
 CUT_SHARE = 0.25  # of an endplate on the image's border: cut; a tight crop touches only its rim
 
 
@@ -178,6 +179,7 @@ def vertebra_anatomy(mask: Mask, grid: Grid) -> VertebraAnatomy:
     """
     if mask.shape != grid.shape or not mask.any():
         raise InputError(f"vertebra mask of shape {mask.shape} on grid {grid.shape} has no voxel")
+    _check_in_view(mask)
     centre = thickest(mask, grid)
     axes = _rough_axes(mask, grid, centre)
     for _ in range(4):
@@ -247,6 +249,17 @@ def _measured(mask: Mask, grid: Grid, centre: Float, axes: Float) -> VertebraAna
         depth_mm=float(back - front),
         width_mm=float(left - right),
     )
+
+
+def _check_in_view(mask: Mask) -> None:
+    """Refuse a sliver of a vertebra at the image's border."""
+    inner = np.count_nonzero(mask[1:-1, 1:-1, 1:-1])
+    share = 1.0 - inner / np.count_nonzero(mask)
+    if share > SLIVER:
+        raise InputError(
+            f"the image's border cuts the vertebra: {share:.0%} of its voxels lie on it, so that "
+            "only a sliver is in view. Use a scan that shows all of it, or leave this one out"
+        )
 
 
 def _check_border(mask: Mask, grid: Grid, found: VertebraAnatomy) -> None:

@@ -131,6 +131,27 @@ def test_a_hole_elsewhere_leaves_a_landmark_where_it_is(site: str) -> None:
     assert max(misses(bone, found(bone), PROXIMAL).values()) < 1.0
 
 
+@pytest.mark.parametrize(
+    ("seed", "name"),
+    [
+        (5, "greater_trochanter"),
+        (19, "greater_trochanter"),
+        (6, "lesser_trochanter"),
+        (13, "lesser_trochanter"),
+        (20, "lesser_trochanter"),
+    ],
+)
+def test_what_is_left_beside_a_hole_is_not_trusted(seed: int, name: str) -> None:
+    """The mask lacks the bone, and no label says why: a rim is the highest place then."""
+    bone = random_pose(seed, lesion=(name, 12.0))
+    grid = bone.grid()
+    anatomy = find_femur(bone.mask(grid), grid, bone.parameters.side)
+    mark = anatomy.landmark(name)
+    assert mark.confidence < 0.2
+    assert misses(bone, anatomy, (name,))[name] < 2 * mark.uncertainty_mm
+    assert all(anatomy.landmark(n).confidence > 0.8 for n in PROXIMAL if n != name)
+
+
 def test_a_destroyed_lesser_trochanter_is_missing_and_the_others_stay() -> None:
     bone = random_pose(5, lesion=("lesser_trochanter", 16.0))
     grid = bone.grid()
