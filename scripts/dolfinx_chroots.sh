@@ -12,7 +12,7 @@
 # Nothing stays mounted: mounts live in a namespace of that command.
 set -eu
 FOLDER=${FOLDER:-/var/tmp/bonekit-dolfinx}
-TESTS=${TESTS-tests/verification/test_conforming.py tests/verification/test_conforming_plastic.py tests/verification/test_conforming_caps.py tests/verification/test_conforming_calculix.py tests/unit/fem/test_conforming.py}
+TESTS=${TESTS-tests/verification/test_conforming.py tests/verification/test_conforming_plastic.py tests/verification/test_conforming_caps.py tests/verification/test_conforming_calculix.py tests/verification/test_conforming_keyak.py tests/verification/test_conforming_closed_forms.py tests/unit/fem/test_conforming.py}
 PYTHON=${PYTHON:-.venv/bin/python}
 PACKAGES="python3-dolfinx-real python3-scipy libopenblas0-pthread mpi-default-bin gcc libc6-dev"
 
