@@ -8,6 +8,7 @@ last: verdict, measures, hashes. Unfinished work lies in ``.<name>.partial``.
 from __future__ import annotations
 
 import json
+import mmap
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -162,6 +163,8 @@ def _flush(outputs: Outputs) -> None:
     for array in vars(outputs).values():
         if isinstance(array, np.memmap):
             array.flush()
+            if hasattr(mmap, "MADV_DONTNEED"):  # what is on the disk need not stay in memory
+                array.base.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _note(job: Job, slabs: int) -> None:

@@ -101,13 +101,17 @@ class Reader:
         shape = self.source.grid.shape
         low = [max(c, 0) for c in corner]
         high = [min(c + t, n) for c, t, n in zip(corner, tile, shape, strict=True)]
-        self._fetch(low[2], high[2])
         made = torch.zeros((len(self.source.channels), *tile))
         at = [slice(a - c, b - c) for a, b, c in zip(low, high, corner, strict=True)]
-        made[:, at[0], at[1], at[2]] = self.band[
-            :, low[0] : high[0], low[1] : high[1], low[2] - self.low : high[2] - self.low
-        ]
+        made[:, at[0], at[1], at[2]] = self._piece(low, high)
         return made
+
+    def _piece(self, low: list[int], high: list[int]) -> torch.Tensor:
+        if self.source.cropped.same_as(self.source.grid):  # nothing to resample, nothing to keep
+            return self.source.block((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        self._fetch(low[2], high[2])
+        first, last = low[2] - self.low, high[2] - self.low
+        return self.band[:, low[0] : high[0], low[1] : high[1], first:last]
 
     def _fetch(self, low: int, high: int) -> None:
         if self.low <= low and high <= self.low + self.band.shape[3]:

@@ -35,7 +35,7 @@ def make_model(**more: object) -> Model:
     plan = Plan(
         spacing_mm=(2.0, 2.0, 2.0),
         median_shape=(24, 24, 24),
-        patch=(16,) * dims,
+        patch=(24,) * dims,  # the whole image: tiles are weighted in another way by MONAI
         batch=2,
         features=(4, 8, 8, 8),
         kernels=((3,) * dims,) * 4,
@@ -88,7 +88,7 @@ def test_monai_predicts_the_same_labels(
     wanted = predict(model, [image()], PredictSettings(overlap=0.5, views=views))
     assert found.shape == wanted.labels.shape
     agree = (found == wanted.labels.array).mean()
-    assert agree > 0.97  # tiles are weighted in another way near their borders
+    assert agree > 0.999
     assert len(np.unique(wanted.labels.array)) == 3
 
 
@@ -105,7 +105,7 @@ def test_the_loader_of_monai_takes_the_weights(tmp_path: Path) -> None:
     assert type(net).__module__.startswith("monai.")
     own = build(model.task, model.plan)
     own.load_state_dict(dict(model.weights[0]))
-    x = torch.randn(1, 1, 16, 16, 16)
+    x = torch.randn(1, 1, 24, 24, 24)
     with torch.inference_mode():
         torch.testing.assert_close(net.eval()(x), own.eval()(x))
 
