@@ -87,7 +87,7 @@ def learn(
     ConvergenceError
         As `training.train`.
     """
-    guards.check(dataset)
+    guards.check(dataset, plan)
     parts = splits.folds(dataset.subjects, folds, group=group)
     if not 0 <= fold < len(parts):
         raise InputError(f"fold {fold}; allowed: 0 to {len(parts) - 1}")

@@ -44,8 +44,8 @@ def extents(array: Array, most: int) -> list[Box | None]:
 def _step(part: Array, step: Clean, value: int, voxel_mm3: float) -> None:
     mask = part == value
     if step.keep_largest or step.least_ml > 0:
-        pieces, _ = ndi.label(mask)
-        sizes = np.bincount(pieces.ravel())
+        pieces, count = ndi.label(mask)
+        sizes = piece_sizes(pieces, count)
         sizes[0] = 0
         keep = sizes * voxel_mm3 >= 1000.0 * step.least_ml
         if step.keep_largest:
@@ -56,3 +56,11 @@ def _step(part: Array, step: Clean, value: int, voxel_mm3: float) -> None:
         mask = kept
     if step.fill_holes:
         part[ndi.binary_fill_holes(mask) & (part == 0)] = value
+
+
+def piece_sizes(pieces: Array, count: int) -> NDArray[np.intp]:
+    """Count the voxels of each piece slab by slab: `bincount` copies what it is given."""
+    sizes = np.zeros(count + 1, np.intp)
+    for slab in pieces:
+        sizes += np.bincount(slab.ravel(), minlength=count + 1)
+    return sizes

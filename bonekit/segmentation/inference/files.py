@@ -163,8 +163,9 @@ def _flush(outputs: Outputs) -> None:
     for array in vars(outputs).values():
         if isinstance(array, np.memmap):
             array.flush()
-            if hasattr(mmap, "MADV_DONTNEED"):  # what is on the disk need not stay in memory
-                array.base.base.madvise(mmap.MADV_DONTNEED)
+            mapped = getattr(array.base, "base", None)
+            if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)  # what is on the disk need not stay in memory
 
 
 def _note(job: Job, slabs: int) -> None:

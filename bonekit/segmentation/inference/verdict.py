@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from bonekit.segmentation.base import Finding
-from bonekit.segmentation.inference.clean import Box, extents
+from bonekit.segmentation.inference.clean import Box, extents, piece_sizes
 from bonekit.segmentation.inference.source import Source, turned
 from bonekit.segmentation.models.folder import Model
 from bonekit.segmentation.task import Task
@@ -90,7 +90,7 @@ def _topology(
         return [finding], {f"{name}_volume_ml": 0.0}
     part = labels[box].T  # the fast order
     pieces, count = ndi.label(part == value)
-    sizes = np.bincount(pieces.ravel())[1:]
+    sizes = piece_sizes(pieces, count)[1:]
     del pieces
     rest = 1.0 - float(sizes.max() / sizes.sum())
     holes = int(ndi.label(np.pad(part == 0, 1, constant_values=True))[1]) - 1
