@@ -253,15 +253,17 @@ class IntactResult(_Part):
 
 
 class SweepResult(_Part):
-    """Strength over a cone of directions of the force of a stance."""
+    """Strength over a cone of directions of the force of a stance, or of a fall."""
 
     adduction_deg: tuple[float, ...]
-    flexion_deg: tuple[float, ...]
+    flexion_deg: tuple[float, ...] | None = Field(default=None, description="of a stance")
+    rotation_deg: tuple[float, ...] | None = Field(default=None, description="internal, of a fall")
     strengths_N: tuple[float, ...]
     minimum_N: float
     weakest_adduction_deg: float
-    weakest_flexion_deg: float
-    central_N: float = Field(description="under the stance itself")
+    weakest_flexion_deg: float | None = None
+    weakest_rotation_deg: float | None = None
+    central_N: float = Field(description="under the load case itself")
     criterion: str
     source: str
 

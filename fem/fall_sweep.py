@@ -29,6 +29,12 @@ FALL_SOURCE = (
 )
 
 
+def falls_of(loading: SidewaysFall, cone: Cone) -> list[SidewaysFall]:
+    """Falls in the directions of a cone; `InputError` if one is out of the range of a fall."""
+    angles = cone.offsets_deg() + (loading.adduction_deg, loading.rotation_deg)
+    return [replace(loading, adduction_deg=float(a), rotation_deg=float(r)) for a, r in angles]
+
+
 def sweep_falls(
     segmentation: Segmentation,
     ash: DensityImage,
@@ -86,8 +92,7 @@ def sweep_falls(
     """
     centre = (loading.adduction_deg, loading.rotation_deg)
     angles = cone.offsets_deg() + centre
-    # all are made, and so checked, before the first is solved
-    falls = [replace(loading, adduction_deg=float(a), rotation_deg=float(r)) for a, r in angles]
+    falls = falls_of(loading, cone)  # all are checked before the first is solved
     strengths, name = [], ""
     for n, fall in enumerate(falls):
         if progress is not None:

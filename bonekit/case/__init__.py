@@ -128,15 +128,21 @@ class IntactSettings(Part):
 
 
 class SweepSettings(Part):
-    """Directions of the force of a stance: `bonekit.fem.sweep.Cone`."""
+    """Directions of the force of a stance, or of a fall: `bonekit.fem.sweep.Cone`."""
 
-    adduction_half_deg: Annotated[float, Field(ge=0, le=30)] = Field(
-        default=12.0, description="Half angle of the cone in the frontal plane."
+    adduction_half_deg: Annotated[float, Field(ge=0, le=30)] | None = Field(
+        default=None,
+        description="Half angle of the cone in the frontal plane; by default 12 of a stance, "
+        "10 of a fall.",
     )
-    flexion_half_deg: Annotated[float, Field(ge=0, le=30)] = Field(
-        default=12.0, description="Half angle of the cone out of the frontal plane."
+    flexion_half_deg: Annotated[float, Field(ge=0, le=30)] | None = Field(
+        default=None,
+        description="Half angle out of the frontal plane: flexion of a stance (by default 12), "
+        "internal rotation of a fall (15).",
     )
-    step_deg: Annotated[float, Field(ge=1, le=15)] = 4.0
+    step_deg: Annotated[float, Field(ge=1, le=15)] | None = Field(
+        default=None, description="By default 4 of a stance; 5 of a fall, each of them a solve."
+    )
 
 
 class Case(Part):
@@ -178,7 +184,8 @@ class Case(Part):
     intact: IntactSettings = IntactSettings()
     sweep: SweepSettings | None = Field(
         default=None,
-        description="Strength over a cone of directions of a single-leg stance, and the weakest.",
+        description="Strength over a cone of directions of a single-leg stance or of a sideways "
+        "fall, and the weakest.",
     )
 
 

@@ -81,7 +81,8 @@ def run(
     height
         Of the patient in m.
     sweep
-        Strength over a cone of directions of the force in single-leg stance, and the weakest.
+        Strength over a cone of directions of the force in single-leg stance, or of a sideways fall
+        (a solve for each), and the weakest.
     series
         UID of the DICOM series, where there are several; `bonekit info SCAN` lists them.
     allow_metal

@@ -50,9 +50,9 @@ PICTURES: dict[str, Picture] = {
     ),
     "sweep": Picture(
         "Strength by direction of the force",
-        "Seen along the force of the stance, which is in the middle; the ring marks the weakest "
-        "direction. The loaded patch of the head is the same for all.",
-        "Map of strength over adduction and flexion of the force with its lowest point marked.",
+        "Seen along the force of the load case, which is in the middle; the ring marks the weakest "
+        "direction. A stance loads the same patch of the head in all of them; a fall other ones.",
+        "Map of strength over the two angles of the force with its lowest point marked.",
     ),
     "modulus": Picture(
         "Stiffness of the bone",

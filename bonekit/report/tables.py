@@ -116,11 +116,14 @@ def sweep(result: Result) -> str:
     if result.sweep is None:
         return ""
     it = result.sweep
+    stance = it.weakest_flexion_deg is not None
+    angle = it.weakest_flexion_deg if stance else it.weakest_rotation_deg
     return (
         f"Over {len(it.strengths_N)} directions of the force the strength "
         f"({readable(it.criterion)}) is lowest, {it.minimum_N / 1000:.2f} kN, at an adduction of "
-        f"{it.weakest_adduction_deg:g}° and a flexion of {it.weakest_flexion_deg:g}°; under the "
-        f"stance itself it is {it.central_N / 1000:.2f} kN. {it.source}."
+        f"{it.weakest_adduction_deg:g}° and {'a flexion' if stance else 'an internal rotation'} "
+        f"of {angle:g}°; under the {'stance' if stance else 'fall'} itself it is "
+        f"{it.central_N / 1000:.2f} kN. {it.source}."
     )
 
 

@@ -1,4 +1,4 @@
-"""A run turns the force of a stance over a cone of directions, if asked to."""
+"""A run turns the force of a stance, or a fall, over a cone of directions, if asked to."""
 
 from __future__ import annotations
 
@@ -52,8 +52,13 @@ def test_the_weakest_direction_stands_in_result_and_report(
     assert f"is lowest, {found.minimum_N / 1000:.2f} kN" in page
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert "Strength by direction of the force" in page
-    # the fall has no directions to sweep
-    assert json.loads((out / "load_2_sideways_fall" / "sweep.json").read_text()) is None
+    fallen = result.other_loads[0]
+    told = json.loads((out / "load_2_sideways_fall" / "sweep.json").read_text())
+    assert told["central_N"] == pytest.approx(fallen.strength_N, rel=1e-5)
+    assert sorted(told["rotation_deg"]) == [9.0, 15.0, 15.0, 15.0, 21.0]
+    assert len(set(told["strengths_N"])) == 5
+    page = (out / "load_2_sideways_fall" / "report.html").read_text(encoding="utf-8")
+    assert "and an internal rotation of" in page
     assert report_again(out).sweep == found
     # a run without leaves none behind
     assert run(patient.ct, out, case=case_of(patient)).sweep is None
@@ -63,7 +68,8 @@ def test_the_weakest_direction_stands_in_result_and_report(
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"load": {"case": "sideways_fall"}}, "the loads of the case are sideways_fall"),
+        ({"load": {"case": "shaft_torsion"}}, "the loads of the case are shaft_torsion"),
+        ({"load": {"case": "sideways_fall", "rotation_deg": 88.0}}, "rotation"),
         ({"load": {"case": "single_leg_stance", "head": "guided"}}, "guided head keeps"),
         ({"sweep": {"step_deg": 15.0}}, "one direction only"),
     ],
@@ -81,6 +87,6 @@ def test_the_command_line_asks_for_it(
 ) -> None:
     """And is told at once what does not go together."""
     out = tmp_path / "run"
-    code, _, error = command("run", patient.ct, "--out", out, "--sweep", "--load", "sideways_fall")
+    code, _, error = command("run", patient.ct, "--out", out, "--sweep", "--load", "shaft_torsion")
     assert code == 2
-    assert "a sweep turns the force of a single_leg_stance" in error
+    assert "a sweep turns a single_leg_stance or a sideways_fall" in error
