@@ -179,7 +179,7 @@ class RunFolder:
             If another run is at work in it. The lock is the system's: it goes with the process.
         """
         try:
-            with FileLock(self.path / "stages" / ".lock", timeout=0), self._logging():
+            with FileLock(self.path / "stages" / "lock", timeout=0), self._logging():
                 yield
         except Timeout as error:
             raise InputError(
