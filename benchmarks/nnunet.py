@@ -54,7 +54,10 @@ def main() -> None:
     result = {"minutes": given.minutes, "threads": given.threads, "synthetic": True}
     result["load_average"] = os.getloadavg()
 
-    settings = TrainSettings(minutes=given.minutes, steps=6000, optimiser="adamw", ema=0.99)
+    settings = TrainSettings(
+        minutes=given.minutes, steps=6000, every=200, batch=24,
+        optimiser="adamw", learning_rate=0.004, ema=0.98,
+    )  # fmt: skip
     plan = make_plan(fingerprint(data), TASK, "cpu")
     start = time.perf_counter()
     folder = train(data.subjects, (), TASK, plan, given.work / "model", settings)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.finished import Finished
-from bonekit.lesions import Described, location_score
-from bonekit.result import CorticalResult, IntactResult, LesionResult, MirelsResult
+from bonekit.lesions import Described, Vertebral, location_score
+from bonekit.result import (
+    CorticalResult,
+    IntactResult,
+    LesionResult,
+    MirelsResult,
+    VertebralResult,
+)
 
 
 def lesion_results(finished: Finished) -> tuple[LesionResult, ...]:
@@ -27,6 +33,8 @@ def intact_result(finished: Finished) -> IntactResult | None:
 def _lesion(described: Described) -> LesionResult:
     lesion, location, score = described.lesion, described.location, described.mirels
     cortical = None if described.cortical is None else CorticalResult(**vars(described.cortical))
+    it = described.vertebral
+    vertebral = None if it is None else _vertebral(it)
     return LesionResult(
         number=lesion.number,
         kind=lesion.kind,
@@ -40,5 +48,10 @@ def _lesion(described: Described) -> LesionResult:
         sector=location.sector,
         sectors=dict(location.sectors),
         cortical=cortical,
+        vertebral=vertebral,
         mirels=None if score is None else MirelsResult(score=score.score, **vars(score)),
     )
+
+
+def _vertebral(it: Vertebral) -> VertebralResult:
+    return VertebralResult(**{name: getattr(it, name) for name in VertebralResult.model_fields})

@@ -123,6 +123,21 @@ class MirelsResult(_Part):
     score: int | None = Field(description="None while a part is not known")
 
 
+class VertebralResult(_Part):
+    """Share of the parts of a vertebra that a lesion took, 0 to 1 each."""
+
+    body: float = Field(description="of the body's volume")
+    circumference: float = Field(description="largest of the body's wall, at any level")
+    posterior_wall: float
+    left_pedicle: float | None = Field(description="None: there is none in the labels")
+    right_pedicle: float | None
+    left_arch: float | None = Field(description="laminae, facets, transverse process")
+    right_arch: float | None
+    posterolateral: Literal["none", "unilateral", "bilateral"] = Field(
+        description="item of the Spinal Instability Neoplastic Score (SINS)"
+    )
+
+
 class LesionResult(_Part):
     """One lesion."""
 
@@ -142,6 +157,7 @@ class LesionResult(_Part):
     sector: str = Field(default="", description="side of the bone's axis, or central")
     sectors: dict[str, float] = Field(default={}, description="its share on each side")
     cortical: CorticalResult | None = Field(default=None, description="None: not known")
+    vertebral: VertebralResult | None = Field(default=None, description="None: no vertebra")
     mirels: MirelsResult | None = Field(default=None, description="None: not of a long bone")
 
 

@@ -39,7 +39,10 @@ def tested(out: Path, model: Path, test: Dataset) -> dict[str, Evaluation]:
 
 def main(out: Path = Path("out/learn_to_segment"), minutes: float = 8.0) -> None:
     """Print the table; out/learn_to_segment/three views/evaluation.html tells more."""
-    settings = TrainSettings(steps=3000, every=100, minutes=minutes, optimiser="adamw", ema=0.99)
+    settings = TrainSettings(
+        steps=3000, every=100, minutes=minutes, batch=24,
+        optimiser="adamw", learning_rate=0.004, ema=0.98,
+    )  # fmt: skip
     model = trained(out, 20, settings)
     test = make_dataset(out / "test", TASK, 10, seed=2)
     print(f"{'synthetic scans':>16}  bone Dice  lesion Dice  lesion F1  false lesions per scan")

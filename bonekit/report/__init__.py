@@ -56,6 +56,7 @@ def render(result: Result, figures: Mapping[str, bytes]) -> str:
         tissues=tables.tissues(result),
         lesions=tables.lesions(result),
         places=tables.places(result),
+        involved=tables.involved(result),
         masses=tables.masses(result),
         mesh=tables.mesh(result),
         balance=tables.balance_of(result.balance),

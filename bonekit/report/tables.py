@@ -266,6 +266,20 @@ def places(result: Result) -> list[list[str]]:
     ]
 
 
+def involved(result: Result) -> list[list[str]]:
+    """Parts of a vertebra that its lesions took: number, body, walls, sides, item of SINS."""
+    found = []
+    for lesion in result.lesions:
+        it = lesion.vertebral
+        if it is not None:
+            shares = (it.body, it.circumference, it.posterior_wall)
+            sides = ((it.left_pedicle, it.right_pedicle), (it.left_arch, it.right_arch))
+            pairs = [" / ".join("-" if s is None else f"{s:.0%}" for s in pair) for pair in sides]
+            cells = [f"{share:.0%}" for share in shares]
+            found.append([str(lesion.number), *cells, *pairs, it.posterolateral])
+    return found
+
+
 def _region(lesion: LesionResult) -> str:
     """Regions that hold at least a tenth of a lesion, the largest share first."""
     shares = sorted(lesion.regions.items(), key=lambda item: -item[1])

@@ -30,6 +30,7 @@ from bonekit.result import (
     StageRecord,
     StrengthErrorResult,
     TissueResult,
+    VertebralResult,
 )
 
 # As base64 it has slashes that look like folders.
@@ -302,6 +303,22 @@ def test_places_of_lesions_are_told_as_far_as_they_are_known() -> None:
     less = known.model_copy(update=unknown | {"cortical": None, "mirels": None})
     told = words(lesions=(less,)).lower()
     assert "1 body central not known not known not known not known none" in told
+
+
+def test_parts_of_a_vertebra_are_told() -> None:
+    taken = VertebralResult(
+        body=0.31, circumference=0.42, posterior_wall=0.5, left_pedicle=0.75, right_pedicle=None,
+        left_arch=0.2, right_arch=0.0, posterolateral="unilateral",
+    )  # fmt: skip
+    lesion = LesionResult(
+        number=1, kind="lytic", volume_ml=2.21, centre_mm=(0.0, 0.0, 0.0),
+        ash_density_g_cm3=0.107, healthy_g_cm3=None, region="body", vertebral=taken,
+    )  # fmt: skip
+    told = words(lesions=(lesion,))
+    assert "1 31% 42% 50% 75% / - 20% / 0% unilateral" in told
+    assert "Spinal Instability" not in words(
+        lesions=(lesion.model_copy(update={"vertebral": None}),)
+    )
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
