@@ -31,7 +31,8 @@ FALL_SOURCE = (
 
 def falls_of(loading: SidewaysFall, cone: Cone) -> list[SidewaysFall]:
     """Falls in the directions of a cone; `InputError` if one is out of the range of a fall."""
-    angles = cone.offsets_deg() + (loading.adduction_deg, loading.rotation_deg)
+    centre = np.array([loading.adduction_deg, loading.rotation_deg])
+    angles = cone.offsets_deg() + centre
     return [replace(loading, adduction_deg=float(a), rotation_deg=float(r)) for a, r in angles]
 
 
@@ -91,7 +92,7 @@ def sweep_falls(
         If a solve does not reach the tolerance.
     """
     centre = (loading.adduction_deg, loading.rotation_deg)
-    angles = cone.offsets_deg() + centre
+    angles = cone.offsets_deg() + np.array(centre)
     falls = falls_of(loading, cone)  # all are checked before the first is solved
     strengths, name = [], ""
     for n, fall in enumerate(falls):
