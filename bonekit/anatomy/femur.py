@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bonekit.anatomy.condyles import condyles
 from bonekit.anatomy.landmark import Angle, Landmark, square_to, unit
-from bonekit.anatomy.neck import head_landmark, neck_centre
+from bonekit.anatomy.neck import head_landmark, neck_centre, neck_landmark
 from bonekit.anatomy.shaft import SLICE_MM, Shaft, find_shaft
 from bonekit.anatomy.solid import Solid, at_border, solid_of
 from bonekit.anatomy.trochanters import greater_trochanter, lesser_trochanter
@@ -236,8 +236,9 @@ def _neck(solid: Solid, head: Float, radius: float, shaft_axis: Float) -> Float:
 
 def _landmarks(solid: Solid, femur: FemurAnatomy, neck_mm: Float) -> tuple[Landmark, ...]:
     head = head_landmark(solid, femur.head_centre_mm, femur.head_radius_mm, femur.neck_axis)
-    error = float(np.sqrt(3.0) * solid.error_mm / 3.0) + 0.2
-    neck = Landmark("neck_centre", neck_mm, error, head.confidence, "middle of its narrowest part")
+    neck = neck_landmark(
+        solid, femur.head_centre_mm, femur.head_radius_mm, neck_mm, head.confidence
+    )
     line = femur.head_radius_mm, femur.shaft_point_mm, femur.shaft_axis, femur.flare_mm
     deg = femur.shaft_error_deg
     wrong = float(np.radians(SCAN_AXIS_DEG if deg is None else deg))

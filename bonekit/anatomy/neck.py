@@ -19,6 +19,8 @@ ON_SPHERE_MM = 1.5
 AWAY_FROM_NECK = 0.4  # cosine from the neck's axis: the head's surface lies below it
 SLICE_MM = 1.5
 NECK_FROM, NECK_TO = 0.9, 2.2  # of the head's radius, where the narrowest section is sought
+WIDTHS = ((0.3, 0.45, 0.9, 1.05), (0.0, 1.0, 1.0, 0.0))  # of the head's -> confidence
+REACHES = ((0.9, 1.0, 2.0, 2.2), (0.0, 1.0, 1.0, 0.0))  # from its centre, in radii -> confidence
 SURE_SHARE = 0.75  # of the head's surface away from the neck; whole heads have 0.95
 BETWEEN_RAYS = 0.07  # of the radius, from a direction to the surface's next point
 PATCH_MM2 = 100.0  # of surface that err together
@@ -131,6 +133,30 @@ def head_landmark(solid: Solid, centre_mm: Float, radius_mm: float, neck_axis: F
     if share < SURE_SHARE:
         note += ": the head is cut by the border of the image, flattened, or not well segmented"
     return Landmark("head_centre", centre_mm, error, share, note)
+
+
+def neck_landmark(
+    solid: Solid, head_mm: Float, radius_mm: float, neck_mm: Float, head_confidence: float
+) -> Landmark:
+    """Describe the neck's centre: no surer than the head's, and by the section it lies in.
+
+    A neck is thinner than its head (about three quarters as wide), and its narrowest section lies
+    before the trochanters; the limits, from full to no confidence, are bonekit's own.
+    """
+    along = neck_mm - head_mm
+    reach = float(np.linalg.norm(along))
+    away = solid.points_mm - neck_mm
+    level = away @ (along / reach)
+    beside = np.linalg.norm(away - level[:, None] * (along / reach), axis=1)
+    section = (np.abs(level) < SLICE_MM) & (beside < 1.5 * radius_mm)
+    area = np.count_nonzero(section) * solid.grid.voxel_mm3 / (2 * SLICE_MM)
+    width = float(np.sqrt(area / np.pi)) / radius_mm
+    sure = float(np.interp(width, *WIDTHS) * np.interp(reach / radius_mm, *REACHES))
+    note = f"middle of its narrowest part, {width:.0%} as wide as the head"
+    if sure < 0.5:
+        note += f", {reach:.0f} mm from its centre: hardly a neck; look at the labels"
+    error = float(np.sqrt(3.0) * solid.error_mm / 3.0) + 0.2 + (1.0 - sure) * radius_mm / 2
+    return Landmark("neck_centre", neck_mm, error, head_confidence * sure, note)
 
 
 def neck_centre(points_mm: Float, head_mm: Float, radius_mm: float, start: Float) -> Float | None:
