@@ -99,10 +99,16 @@ def learn(
         training, kept, dataset.task, plan, target, settings,
         card=card, start=start, progress=progress,
     )  # fmt: skip
-    temperature = find_temperature(load_model(target), kept, prediction)
+    failures: tuple[str, ...] = ()
+    try:
+        temperature = find_temperature(load_model(target), kept, prediction)
+    except InputError as error:
+        log.warning("probabilities stay as they are: %s", error)
+        temperature, failures = 1.0, (f"Its probabilities are not calibrated: {error}.",)
     model = load_model(set_temperature(target, temperature))
     found = judge(model, Dataset(dataset.task, tuple(kept)), target / "validation", prediction)
-    return set_card(target, card.model_copy(update={"metrics": measures(found)}))
+    told = {"metrics": measures(found), "failure_modes": failures}
+    return set_card(target, card.model_copy(update=told))
 
 
 def find_temperature(
@@ -113,19 +119,16 @@ def find_temperature(
     Voxels near the boundary of an output count, some of each subject: far from it all is said
     (`inference.temperature.fit` has the method).
 
-    Returns
-    -------
-    float
-        1, with a line in the log, where no temperature is best: too few voxels are wrong.
+    Raises
+    ------
+    InputError
+        If no temperature is best: too few voxels are wrong, or nearly all.
     """
     pairs = list(voxels_near_boundaries(model, subjects[:SUBJECTS], settings))
+    if not pairs:
+        raise InputError("no subject with reference labels to find a temperature on")
     logits, true = (np.concatenate(part, axis=1) for part in zip(*pairs, strict=True))
-    labels = true.argmax(0) if model.task.exclusive else true
-    try:
-        return fit(logits, labels)
-    except InputError as error:
-        log.warning("temperature left at 1: %s", error)
-        return 1.0
+    return fit(logits, true.argmax(0) if model.task.exclusive else true)
 
 
 def voxels_near_boundaries(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ import numpy as np
 from bonekit.errors import InputError
 from bonekit.image import LabelMap, write
 from bonekit.image.writing import replacing
+from bonekit.segmentation.data.nnunet import dataset_json
+from bonekit.segmentation.data.sheet import write_sheet
 from bonekit.segmentation.data.subjects import Dataset, Subject
 from bonekit.segmentation.synthesis.anatomy import Shape, Size
 from bonekit.segmentation.synthesis.cases import Case, draw_case
@@ -150,30 +151,9 @@ def _finish(target: Path, task: Task, n: int) -> Dataset:
         images = tuple(target / "imagesTr" / f"{name}_{k:04d}.nii.gz" for k in channels)
         labels = target / "labelsTr" / f"{name}.nii.gz"
         subjects.append(Subject(name, images, labels, truth["columns"]))
-    with (
-        replacing(target / "sheet.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.DictWriter(stream, ["subject", *subjects[0].columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"subject": one.name, **one.columns} for one in subjects)
-    _write(target / "dataset.json", json.dumps(_dataset_json(task, n), indent=1))
+    write_sheet(subjects, target / "sheet.csv")
+    _write(target / "dataset.json", json.dumps(dataset_json(task, n), indent=1))
     return Dataset(task, tuple(subjects))
-
-
-def _dataset_json(task: Task, n: int) -> dict[str, Any]:
-    """Describe the set as nnU-Net reads it; its channel name "CT" means HU."""
-    names = ["CT" if c.modality == "ct" else c.name for c in task.channels]
-    labels: dict[str, int | list[int]] = dict(task.labels)
-    content: dict[str, Any] = {"channel_names": {str(k): name for k, name in enumerate(names)}}
-    if task.regions is not None:
-        regions = {
-            region: [task.labels[one] for one in members]
-            for region, members in task.regions.items()
-        }
-        labels = {"background": 0, **regions}
-        content["regions_class_order"] = [task.labels[one] for one in task.region_order or ()]
-    return content | {"labels": labels, "numTraining": n, "file_ending": ".nii.gz"}
 
 
 def _write(path: Path, text: str) -> None:

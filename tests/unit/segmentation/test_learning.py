@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bonekit.errors import InputError
+from bonekit.segmentation import learning
 from bonekit.segmentation.data.subjects import Dataset
 from bonekit.segmentation.inference import PredictSettings
 from bonekit.segmentation.learning import find_temperature, learn, voxels_near_boundaries
@@ -89,6 +90,19 @@ def test_the_same_call_again_trains_no_more(model: Path, dataset: Dataset, plan:
     assert (model / "history.jsonl").read_text() == before
     for name, value in load_model(model).weights[0].items():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
+
+
+def test_card_says_that_probabilities_are_not_calibrated(
+    dataset: Dataset, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> float:
+        raise InputError("no temperature is best")
+
+    monkeypatch.setattr(learning, "find_temperature", none)
+    few = SETTINGS.model_copy(update={"steps": 2})
+    model = learn(dataset, plan, tmp_path, folds=2, settings=few, prediction=ONE_VIEW)
+    assert load_model(model).temperature == 1.0
+    assert "probabilities are not calibrated: no temperature" in (model / "card.md").read_text()
 
 
 def test_fold_that_is_not_there(dataset: Dataset, plan: Plan, tmp_path: Path) -> None:

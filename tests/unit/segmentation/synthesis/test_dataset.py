@@ -70,7 +70,7 @@ def test_a_set_on_disk_is_nnunets_raw_layout(tmp_path: Path) -> None:
         f"{name}_0000.nii.gz" for name in names
     ]
     content = json.loads((tmp_path / "set" / "dataset.json").read_text())
-    assert content["channel_names"] == {"0": "CT"}
+    assert content["channel_names"] == {"0": "ct"}  # nnU-Net folds the case: values in HU
     assert content["labels"] == {"background": 0, "bone": [1, 2], "lesion": [2]}
     assert content["regions_class_order"] == [1, 2]
     assert content["numTraining"] == 3
