@@ -15,7 +15,7 @@ from bonekit.fem.model import Solution
 from bonekit.fem.simulation import Problem, judge
 from bonekit.fem.strength import Strength
 from bonekit.image.volume import Image, LabelMap
-from bonekit.lesions import Described, describe
+from bonekit.lesions import Described, Vertebral, describe, describe_level
 from bonekit.meshing.bone import element_density
 from bonekit.risk import Patient
 from bonekit.segmentation.base import BONE_REGIONS, Segmentation
@@ -96,6 +96,11 @@ class Finished:
     def lesions(self) -> tuple[Described, ...]:
         """Where the lesions lie and what cortex they took."""
         return describe(self.segmentation, self.density, self.problem.lesions, self.patient.pain)
+
+    @cached_property
+    def level(self) -> Vertebral | None:
+        """Parts of a vertebra that all its lesions together took."""
+        return describe_level(self.segmentation, self.density, self.problem.lesions)
 
     @cached_property
     def ash_density(self) -> Float:

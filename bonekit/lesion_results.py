@@ -30,6 +30,11 @@ def intact_result(finished: Finished) -> IntactResult | None:
     return IntactResult(lost=lost, location_score=score, **finished.intact)
 
 
+def level_result(finished: Finished) -> VertebralResult | None:
+    """Say what all lesions of a vertebra together took."""
+    return None if finished.level is None else _vertebral(finished.level)
+
+
 def _lesion(described: Described) -> LesionResult:
     lesion, location, score = described.lesion, described.location, described.mirels
     cortical = None if described.cortical is None else CorticalResult(**vars(described.cortical))

@@ -134,7 +134,8 @@ class VertebralResult(_Part):
     left_arch: float | None = Field(description="laminae, facets, transverse process")
     right_arch: float | None
     posterolateral: Literal["none", "unilateral", "bilateral"] = Field(
-        description="item of the Spinal Instability Neoplastic Score (SINS)"
+        description="as the Spinal Instability Neoplastic Score (SINS) has it; the item of the "
+        "score is that of `level`, the union of all lesions"
     )
 
 
@@ -355,6 +356,9 @@ class Result(_Part):
     calibration: CalibrationResult
     material: MaterialResult
     lesions: tuple[LesionResult, ...]
+    level: VertebralResult | None = Field(
+        default=None, description="what all lesions of a vertebra together took, for SINS"
+    )
     mesh: MeshResult
     balance: Balance
     segmentation_method: str

@@ -22,7 +22,7 @@ from bonekit.figures import levels, load_drawing, modulus_map, overlay, preview,
 from bonekit.figures.anatomy import anatomy_drawing
 from bonekit.finished import Finished
 from bonekit.landmark_results import angle_results, landmark_results
-from bonekit.lesion_results import intact_result, lesion_results
+from bonekit.lesion_results import intact_result, lesion_results, level_result
 from bonekit.lesions import destroyed_mm
 from bonekit.meshing.interchange import write_mesh
 from bonekit.mineral import mineral
@@ -191,6 +191,7 @@ def summarise(
         calibration=_calibration(finished),
         material=_material(finished),
         lesions=lesion_results(finished),
+        level=level_result(finished),
         mesh=_mesh(finished),
         balance=Balance(
             residual=solution.residual,

@@ -3,7 +3,7 @@
 from bonekit.lesions.carve import carve
 from bonekit.lesions.compare import compare_lesions
 from bonekit.lesions.cortical import Cortical, cortical_involvement
-from bonekit.lesions.describe import Described, describe, destroyed_mm
+from bonekit.lesions.describe import Described, describe, describe_level, destroyed_mm
 from bonekit.lesions.find import (
     HEALTHY,
     LESION,
@@ -37,6 +37,7 @@ __all__ = [
     "compare_lesions",
     "cortical_involvement",
     "describe",
+    "describe_level",
     "destroyed_mm",
     "femur_regions",
     "femur_site",

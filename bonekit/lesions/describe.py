@@ -92,6 +92,32 @@ def describe(
     return tuple(found)
 
 
+def describe_level(
+    segmentation: Segmentation, ash: DensityImage, lesions: Sequence[Lesion]
+) -> Vertebral | None:
+    """Tell which parts of a vertebra all its lesions together took: what SINS asks of a level.
+
+    Two lesions of one pedicle each are a bilateral involvement, and two of a twentieth of one
+    pedicle reach the limit of a tenth, though neither does alone.
+
+    Parameters
+    ----------
+    segmentation, ash, lesions
+        See `describe`.
+
+    Returns
+    -------
+    Vertebral or None
+        None of a femur, and without lesions.
+    """
+    anatomy = segmentation.anatomy
+    if not lesions or not isinstance(anatomy, VertebraAnatomy):
+        return None
+    labels = segmentation.labels.resample(ash.grid)
+    taken = lesion_map(labels, lesions).array > 0
+    return vertebral_involvement(taken, _bone(labels), ash.grid, anatomy)
+
+
 def _bone(labels: LabelMap) -> NDArray[np.bool_]:
     return labels.mask(*(name for name in BONE_REGIONS if name in labels.names.values()))
 

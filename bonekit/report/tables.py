@@ -14,6 +14,7 @@ from bonekit.result import (
     OtherLoad,
     Result,
     StrengthErrorResult,
+    VertebralResult,
 )
 
 BALANCED = 1e-4  # relative; a check above it is marked
@@ -267,17 +268,20 @@ def places(result: Result) -> list[list[str]]:
 
 
 def involved(result: Result) -> list[list[str]]:
-    """Parts of a vertebra that its lesions took: number, body, walls, sides, item of SINS."""
-    found = []
-    for lesion in result.lesions:
-        it = lesion.vertebral
-        if it is not None:
-            shares = (it.body, it.circumference, it.posterior_wall)
-            sides = ((it.left_pedicle, it.right_pedicle), (it.left_arch, it.right_arch))
-            pairs = [" / ".join("-" if s is None else f"{s:.0%}" for s in pair) for pair in sides]
-            cells = [f"{share:.0%}" for share in shares]
-            found.append([str(lesion.number), *cells, *pairs, it.posterolateral])
-    return found
+    """Parts of a vertebra that its lesions took: number, body, walls, sides, item of SINS.
+
+    The first line is of all lesions together, the level's.
+    """
+    told = [("all", result.level)]
+    told += [(str(lesion.number), lesion.vertebral) for lesion in result.lesions]
+    return [[name, *_taken(it)] for name, it in told if it is not None]
+
+
+def _taken(it: VertebralResult) -> list[str]:
+    shares = (it.body, it.circumference, it.posterior_wall)
+    sides = ((it.left_pedicle, it.right_pedicle), (it.left_arch, it.right_arch))
+    pairs = [" / ".join("-" if s is None else f"{s:.0%}" for s in pair) for pair in sides]
+    return [*(f"{share:.0%}" for share in shares), *pairs, it.posterolateral]
 
 
 def _region(lesion: LesionResult) -> str:

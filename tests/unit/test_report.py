@@ -316,6 +316,9 @@ def test_parts_of_a_vertebra_are_told() -> None:
     )  # fmt: skip
     told = words(lesions=(lesion,))
     assert "1 31% 42% 50% 75% / - 20% / 0% unilateral" in told
+    both = taken.model_copy(update={"right_arch": 0.2, "posterolateral": "bilateral"})
+    together = words(lesions=(lesion,), level=both)
+    assert "all 31% 42% 50% 75% / - 20% / 20% bilateral 1 31%" in together
     assert "Spinal Instability" not in words(
         lesions=(lesion.model_copy(update={"vertebral": None}),)
     )

@@ -11,6 +11,7 @@ from bonekit.errors import InputError
 from bonekit.lesions import (
     carve,
     describe,
+    describe_level,
     destroyed_mm,
     femur_site,
     find_lesions,
@@ -63,6 +64,30 @@ def test_vertebrae_have_no_score_and_lost_bones_no_cortex(femur: Femur) -> None:
     lost = Segmentation(bone.bone, bone.labels.with_array(everything), bone.anatomy)
     (found,) = describe(lost, ash, find_lesions(lost.labels, ash))
     assert (found.cortical, found.mirels) == (None, None)
+
+
+def test_a_level_is_the_union_of_its_lesions(femur: Femur) -> None:
+    """A lesion in each pedicle is unilateral, both are bilateral; each adds to its own side."""
+    scanner = ScannerParameters(spacing_mm=(1.5, 1.5, 2.0), supersampling=1)
+    made = vertebra_phantom(None, None, scanner=scanner)
+    mask = made.labels.mask("cortex", "trabecular")
+    anatomy = vertebra_anatomy(mask, made.ct.grid)
+    points, array = made.ct.grid.points(), made.labels.array.copy()
+    for name in ("left_pedicle", "right_pedicle"):
+        away = np.linalg.norm(points - anatomy.landmark_mm(name), axis=-1)
+        array[(away < 6.0) & mask] = made.labels.label("lesion")
+    bone = Segmentation(made.bone, made.labels.with_array(array), anatomy)
+    lesions = find_lesions(bone.labels, made.density)
+    each = [one.vertebral for one in describe(bone, made.density, lesions)]
+    level = describe_level(bone, made.density, lesions)
+    assert level is not None
+    assert [one.posterolateral for one in each] == ["unilateral", "unilateral"]
+    assert level.posterolateral == "bilateral"
+    for side in ("left_pedicle", "right_pedicle", "left_arch", "right_arch"):
+        assert getattr(level, side) == pytest.approx(sum(getattr(one, side) for one in each))
+    assert describe_level(bone, made.density, ()) is None
+    sound, ash = femur()
+    assert describe_level(sound, ash, lesions) is None
 
 
 def test_points_of_mirels() -> None:
