@@ -42,6 +42,11 @@ def check(
     InputError
         One line for each finding of all subjects.
     """
+    if plan is not None and plan.orientation != "LPS":
+        raise InputError(
+            f"the plan is of an imported model whose network sees axes to {plan.orientation}, and "
+            "training takes LPS: plan again (bonekit seg plan)"
+        )
     found: list[str] = []
     seen: dict[str, str] = {}
     for number, subject in enumerate(dataset.subjects):

@@ -138,14 +138,14 @@ def _dataset_json(root: Path) -> Mapping[str, Any]:
     return content
 
 
-def _plain(name: object) -> str:
-    """Name in lower case, other signs as underscores: ``T1-w`` is ``t1_w``."""
+def plain_name(name: object) -> str:
+    """Name as tasks have them: in lower case, other signs as underscores: ``T1-w`` is ``t1_w``."""
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
 def _check_channels(content: Mapping[str, Any], task: Task, root: Path) -> None:
     listed = content.get("channel_names", content.get("modality", {}))
-    found = [_plain(listed[key]) for key in sorted(listed, key=int)]
+    found = [plain_name(listed[key]) for key in sorted(listed, key=int)]
     wanted = [c.name for c in task.channels]
     if found != wanted:
         order = "in another order" if sorted(found) == sorted(wanted) else "others"
@@ -164,7 +164,7 @@ def _check_labels(content: Mapping[str, Any], task: Task, root: Path) -> None:
             "or leave out those cases"
         )
     found = {
-        _plain(k): sorted(map(int, v)) if isinstance(v, list) else [int(v)]
+        plain_name(k): sorted(map(int, v)) if isinstance(v, list) else [int(v)]
         for k, v in content["labels"].items()
     }
     allowed = [{name: [value] for name, value in task.labels.items()}]

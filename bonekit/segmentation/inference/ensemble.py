@@ -95,9 +95,13 @@ def load_networks(model: Model, device: torch.device) -> tuple[nn.Module, ...]:
 
 
 def ensemble(
-    networks: tuple[nn.Module, ...], task: Task, axis: int | None, settings: PredictSettings
+    networks: tuple[nn.Module, ...],
+    task: Task,
+    axis: int | None,
+    settings: PredictSettings,
+    orientation: str = "LPS",
 ) -> Ensemble:
-    """Compose the passes of one view.
+    """Compose the passes of one view; `orientation` is that of the plan.
 
     Raises
     ------
@@ -111,8 +115,12 @@ def ensemble(
         )
     axes = [a for a in task.mirror if a != axis] if settings.mirror else []
     every = chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1))
+    turned = {
+        a for a, (one, usual) in enumerate(zip(orientation, "LPS", strict=True)) if one != usual
+    }
+    passes = tuple(tuple(sorted(turned ^ set(flips))) for flips in every)
     device = device_of(settings)
-    return Ensemble(networks, task, axis, tuple(every), settings.dropout, settings.seed, device)
+    return Ensemble(networks, task, axis, passes, settings.dropout, settings.seed, device)
 
 
 def device_of(settings: PredictSettings) -> torch.device:

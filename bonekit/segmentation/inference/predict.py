@@ -172,7 +172,7 @@ def _view(
     return slabs(
         Reader(source, ahead=min(thickness, 16)),
         tiles,
-        ensemble(networks, model.task, axis, settings),
+        ensemble(networks, model.task, axis, settings, model.plan.orientation),
         len(model.task.outputs),
         thickness=thickness,
         batch=settings.batch if axis is None else settings.batch * SLICES_OF_A_TILE,

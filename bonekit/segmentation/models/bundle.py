@@ -209,6 +209,7 @@ def _network(model: Model) -> Config:
         "norm_name": ["instance", {"affine": True}] if task.norm == "instance" else "batch",
         "deep_supervision": stages > 3,
         "deep_supr_num": max(stages - 3, 1),
+        "trans_bias": any(name.endswith("transp_conv.conv.bias") for name in model.weights[0]),
     }
 
 
@@ -218,8 +219,13 @@ def _before(model: Model) -> list[Config]:
         {"_target_": "LoadImaged", "keys": keys},
         {"_target_": "EnsureChannelFirstd", "keys": keys},
         {"_target_": "EnsureTyped", "keys": keys, "dtype": "$torch.float32"},
-        # bonekit's axes run to the left, back and head; MONAI names where they point to
-        {"_target_": "Orientationd", "keys": keys, "axcodes": "LPS", "labels": None},
+        # named is where axes point to; the network's run to the left, back and head if it is ours
+        {
+            "_target_": "Orientationd",
+            "keys": keys,
+            "axcodes": model.plan.orientation,
+            "labels": None,
+        },
     ]
     for key, channel, known in zip(keys, model.task.channels, model.plan.statistics, strict=True):
         steps += _scaling(key, channel, known, model.plan.inside_nonzero)

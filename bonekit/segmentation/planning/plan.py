@@ -41,6 +41,12 @@ class Plan(Part):
         default=False, description="Z-scores are taken where the image is not zero."
     )
     memory_GB: Positive = 8.0
+    orientation: str = Field(
+        default="LPS",
+        pattern="^[LR][PA][SI]$",
+        description="Where the axes that the network sees point to; another than LPS is that of an "
+        "imported model, whose images are turned for it.",
+    )
     low_resolution: Plan | None = Field(
         default=None, description="Of the first network of a cascade."
     )
