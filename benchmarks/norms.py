@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 
 from bonekit.segmentation.data.cache import cached
@@ -51,42 +53,63 @@ def score(folder: Path) -> dict[str, Any]:
     return {"dice": row["dice"], "loss": row["loss"], "validation_loss": row["validation_loss"]}
 
 
+def save(path: Path | None, content: dict[str, Any]) -> None:
+    """Write what there is so far; a run that is stopped leaves the rows it has."""
+    if path:
+        new = path.with_name(path.name + ".new")
+        new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        new.replace(path)
+
+
+def spread(rows: list[dict[str, Any]], structure: str) -> dict[str, float]:
+    """Mean, and standard deviation between seeds, of one structure's Dice."""
+    dice = np.array([row["dice"][structure] for row in rows])
+    return {"mean": float(dice.mean()), "sd": float(dice.std(ddof=1)) if len(dice) > 1 else 0.0}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
     task = load_task("bone_metastases_ct")
     results: dict[str, list[dict[str, Any]]] = {norm: [] for norm in get_args(Norm)}
+    content: dict[str, Any] = {
+        "task": task.name,
+        "subjects": {"training": TRAINING, "kept_out": KEPT_OUT},
+        "torch": torch.__version__,
+        "results": results,
+    }
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         dataset = make_dataset(
             work / "data", task, TRAINING + KEPT_OUT, seed=1, shape=SHAPE, spacing_mm=SPACING_MM
         )
         plan = small(make_plan(fingerprint(dataset), task, "cpu"))
+        content["parameters"] = count_parameters(build(task, plan))
         subjects = [cached(s, task, plan, work / "cache") for s in dataset.subjects]
         for seed in range(asked.seeds):
             settings = TrainSettings(
                 steps=asked.steps, every=asked.steps, validation_batches=20, seed=seed,
                 optimiser="adamw", learning_rate=3e-3, ema=0.98, device="cpu",
             )  # fmt: skip
+            content["settings"] = settings.model_dump(mode="json", exclude={"seed"})
             for norm, rows in results.items():
                 chosen = task.model_copy(update={"norm": norm})
                 folder = work / f"{norm}{seed}"
+                start = time.perf_counter()
                 fit(subjects[:TRAINING], subjects[TRAINING:], chosen, plan, folder, settings)
-                rows.append(score(folder))
-                print(norm, seed, rows[-1], flush=True)
-    content = {
-        "task": task.name,
-        "subjects": {"training": TRAINING, "kept_out": KEPT_OUT},
-        "parameters": count_parameters(build(task, plan)),
-        "settings": settings.model_dump(mode="json", exclude={"seed"}),
-        "torch": torch.__version__,
-        "results": results,
+                row = {"seed": seed, **score(folder), "seconds": time.perf_counter() - start}
+                rows.append(row)
+                print(norm, row, flush=True)
+                save(asked.json, content)
+    content["summary"] = {
+        norm: {structure: spread(rows, structure) for structure in rows[0]["dice"]}
+        for norm, rows in results.items()
     }
-    if asked.json:
-        asked.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    save(asked.json, content)
+    print(json.dumps(content["summary"], indent=1))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,13 @@ class Supervised(DynUNet):
     """DynUNet that hands out its supervision heads at their own sizes.
 
     MONAI's own `forward` brings all of them to full size, which costs memory and has no use.
+    Transposed convolutions have a bias, as nnU-Net's have; weights of earlier versions of bonekit,
+    which had none, load with a bias of zero and give what they gave.
     """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, trans_bias=True, **more)
+        self.register_load_state_dict_pre_hook(_zero_biases)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Return logits, in training with those of lower stages after them."""
@@ -100,6 +106,19 @@ class Supervised(DynUNet):
         lower = list(self.heads)
         self.heads[:] = [out.detach()[:0]] * len(lower)  # don't keep their graph until next time
         return [out, *lower]
+
+
+def _zero_biases(
+    module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object, **__: object
+) -> None:
+    """Complete weights in which no transposed convolution has a bias."""
+    biases = [name for name in module.state_dict() if name.endswith("transp_conv.conv.bias")]
+    if any(f"{prefix}{name}" in state for name in biases):
+        return
+    for name in biases:
+        weight = state.get(f"{prefix}{name.removesuffix('bias')}weight")
+        if weight is not None:
+            state[f"{prefix}{name}"] = weight.new_zeros(weight.shape[1])
 
 
 def _dynunet(task: Task, plan: Plan) -> Core:

@@ -117,7 +117,13 @@ def load(folder: Path, made_of: str, machine: Machine, device: torch.device) -> 
             f"{path} is of a training with another task, plan, settings or subjects. Go on with "
             f"the same ones (free are {', '.join(FREE)}), or take an empty folder"
         )
-    machine.network.load_state_dict(content["network"])
-    machine.optimiser.load_state_dict(content["optimiser"])
+    try:
+        machine.network.load_state_dict(content["network"])
+        machine.optimiser.load_state_dict(content["optimiser"])
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path} is of an earlier version of bonekit, whose networks were built otherwise "
+            f"({error}). Finish the training with that version, or delete it to start again"
+        ) from error
     machine.scaler.load_state_dict(content["scaler"])
     return Progress(**{**content["progress"], "stopped": ""})  # settings may now allow more

@@ -40,21 +40,18 @@ def take_weights(network: nn.Module, weights: Mapping[str, Tensor], origin: str)
         If names or shapes differ.
     """
     own = inference_state(network.state_dict())
-    strange = sorted(set(own) ^ set(weights))
-    other = [
+    found = [
         f"{name}: {tuple(weights[name].shape)} there, {tuple(value.shape)} here"
         for name, value in own.items()
         if name in weights and weights[name].shape != value.shape
     ]
-    if strange or other:
-        found = [*other, *(f"{name}: only {_side(name, own)}" for name in strange)]
+    if not found:
+        missing, strange = network.load_state_dict(dict(weights), strict=False)
+        found = [f"{name}: only here" for name in missing if name in own]
+        found += [f"{name}: only there" for name in strange]
+    if found:
         raise InputError(
             f"the weights of {origin} don't fit this network, {len(found)} tensors differ "
             f"({'; '.join(found[:3])}). Start from a model of the same channels, outputs, network "
             "and plan: pass its plan on"
         )
-    network.load_state_dict(dict(weights), strict=False)
-
-
-def _side(name: str, own: Mapping[str, Tensor]) -> str:
-    return "here" if name in own else "there"
