@@ -47,9 +47,10 @@ class Body:
         dofs = rows(self.V.dofmap.list, cells.shape[1])
         self.node = np.zeros(self.owned + self.V.dofmap.index_map.num_ghosts, dtype=np.int64)
         self.node[dofs] = cells[self.cell][:, BASIX[cells.shape[1]]]
-        # Exact for the stiffness of straight elements and of bricks (2 x 2 x 2 points); on curved
-        # ones, exact for the nodal forces of a constant stress.
-        self.quadrature = 3 if kind == "hexahedron" or curved else 2 * (degree - 1)
+        # 2 x 2 x 2 points in bricks; one in tetrahedra of four nodes and four in those of ten, as
+        # C3D10: exact for straight edges, and of the same order for curved ones (Ciarlet & Raviart
+        # 1972: the rule must be exact for polynomials of twice the degree less two).
+        self.quadrature = 3 if kind == "hexahedron" else 2 * (degree - 1)
 
     def cellwise(self, values: Any) -> Any:
         """Piecewise constant function of one value per cell of the model."""

@@ -81,7 +81,7 @@ def on_faces(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("method", ["direct", "cg"])
-@pytest.mark.parametrize("name", MESHES)
+@pytest.mark.parametrize("name", [name for name in MESHES if "curved" not in name])
 def test_patch(name: str, method: str) -> None:
     """A linear displacement of the surface is that of the inside: node order and rule are right."""
     mesh = MESHES[name]
@@ -97,6 +97,22 @@ def test_patch(name: str, method: str) -> None:
     np.testing.assert_allclose(s.mean_strain, s.strain, atol=1e-10 * scale)
     assert s.energy_balance < 1e-10
     assert s.iterations > (3 if method == "cg" else 0)
+
+
+def test_curved_edges_pass_the_patch_test_to_the_square_of_their_bow() -> None:
+    """Four points, as C3D10 has: what they miss of a constant stress has the bow twice in it."""
+    straight = tetrahedra(3)
+    off = []
+    for bow in (0.03, 0.015):  # on edges of a third
+        mesh = ten_nodes(straight, bow)
+        expected = mesh.nodes_mm @ A.T
+        surface = on_faces(mesh.nodes_mm)
+        held = Constraint("surface", surface, displacement_mm=expected[surface])
+        s = solve_conforming(Model(mesh, np.full(mesh.n_elements, 700.0), 0.3, (held,)), 1e-12)
+        off.append(np.abs(s.displacement_mm - expected).max() / np.abs(expected).max())
+        assert s.energy_balance < 1e-10
+    assert off[0] < 2e-4, off
+    assert 3.5 < off[0] / off[1] < 4.5, off
 
 
 def loaded(mesh: TetMesh | HexMesh) -> Model[Mesh]:
