@@ -70,8 +70,8 @@ def spread(rows: list[dict[str, Any]], structure: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=4)
     asked = parser.parse_args()
     task = load_task("bone_metastases_ct")
     results: dict[str, list[dict[str, Any]]] = {norm: [] for norm in get_args(Norm)}
@@ -103,12 +103,12 @@ def main() -> None:
                 row = {"seed": seed, **score(folder), "seconds": time.perf_counter() - start}
                 rows.append(row)
                 print(norm, row, flush=True)
+                content["summary"] = {
+                    norm: {structure: spread(rows, structure) for structure in row["dice"]}
+                    for norm, rows in results.items()
+                    if rows
+                }
                 save(asked.json, content)
-    content["summary"] = {
-        norm: {structure: spread(rows, structure) for structure in rows[0]["dice"]}
-        for norm, rows in results.items()
-    }
-    save(asked.json, content)
     print(json.dumps(content["summary"], indent=1))
 
 

@@ -90,13 +90,7 @@ class Supervised(DynUNet):
     """DynUNet that hands out its supervision heads at their own sizes.
 
     MONAI's own `forward` brings all of them to full size, which costs memory and has no use.
-    Transposed convolutions have a bias, as nnU-Net's have; weights of earlier versions of bonekit,
-    which had none, load with a bias of zero and give what they gave.
     """
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, trans_bias=True, **more)
-        self.register_load_state_dict_pre_hook(_zero_biases)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Return logits, in training with those of lower stages after them."""
@@ -122,7 +116,11 @@ def _zero_biases(
 
 
 def _dynunet(task: Task, plan: Plan) -> Core:
-    """nnU-Net's network; its lowest supervision head, of weight zero there, is not made."""
+    """nnU-Net's network; its lowest supervision head, of weight zero there, is not made.
+
+    Transposed convolutions have a bias, as nnU-Net's have; weights of earlier versions of bonekit,
+    which had none, load with a bias of zero and give what they gave.
+    """
     stages = len(plan.strides)
     if stages < 3:
         raise InputError(
@@ -140,7 +138,9 @@ def _dynunet(task: Task, plan: Plan) -> Core:
         norm_name=("instance", {"affine": True}),
         deep_supervision=stages > 3,
         deep_supr_num=max(stages - 3, 1),
+        trans_bias=True,
     )
+    core.register_load_state_dict_pre_hook(_zero_biases)  # type: ignore[no-untyped-call]
     return core, _product(plan)
 
 

@@ -8,14 +8,13 @@ left out now and then. All randomness comes from the generator that is passed in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, radians, sqrt
 from typing import Any
 
 import numpy as np
 import torch
 from monai.networks.layers.spatial_transforms import AffineTransform
-from monai.transforms.compose import Compose
 from monai.transforms.intensity.array import (
     RandAdjustContrast,
     RandBiasField,
@@ -25,6 +24,7 @@ from monai.transforms.intensity.array import (
     RandScaleIntensityFixedMean,
 )
 from monai.transforms.spatial.array import RandSimulateLowResolution
+from monai.utils.type_conversion import convert_to_tensor
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -130,34 +130,38 @@ def mirrored_axes(task: Task, axis: int | None) -> tuple[int, ...]:
 def change_values(rng: np.random.Generator, image: Tensor, task: Task) -> Tensor:
     """Change the values of an image (C, *spatial), each channel for itself."""
     changed = []
-    for values, channel in zip(image, task.channels, strict=True):
-        transform = _intensity(channel.modality, image.ndim - 1)()
-        transform.set_random_state(seed=int(rng.integers(2**31)))
-        changed.append(torch.as_tensor(transform(values[None])))
+    for channel, values in zip(task.channels, image[:, None], strict=True):
+        for share, make in _intensity(channel.modality, image.ndim - 1):
+            if rng.random() < share:  # drawn here: most are left out, and MONAI is slow to say so
+                transform = make(prob=1.0)
+                transform.set_random_state(seed=int(rng.integers(2**31)))
+                values = convert_to_tensor(transform(values), track_meta=False)
+        changed.append(values)
     return torch.cat(changed)
 
 
 @lru_cache
-def _intensity(modality: Modality, dims: int) -> Callable[[], Compose]:
-    """Return a maker of new transforms, since they hold state and threads must not share it."""
+def _intensity(modality: Modality, dims: int) -> tuple[tuple[float, Callable[..., Any]], ...]:
+    """Return how often each change is made, and its maker.
+
+    Each patch has its own, since they hold state and threads must not share it.
+    """
     sigma: dict[str, Any] = {f"sigma_{axis}": (0.5, 1.0) for axis in "xyz"}
     upsample = "bilinear" if dims == 2 else "trilinear"
-
-    def make() -> Compose:
-        transforms = [
-            RandGaussianNoise(prob=0.1, std=NOISE_STD, sample_std=True),
-            RandGaussianSmooth(prob=0.2, **sigma),
-            RandScaleIntensity(factors=(-0.25, 0.25), prob=0.15),
-            RandScaleIntensityFixedMean(factors=(-0.25, 0.25), prob=0.15, preserve_range=True),
-            RandSimulateLowResolution(prob=0.25, upsample_mode=upsample, zoom_range=(0.5, 1.0)),
-            RandAdjustContrast(prob=0.1, gamma=(0.7, 1.5), invert_image=True, retain_stats=True),
-            RandAdjustContrast(prob=0.3, gamma=(0.7, 1.5), retain_stats=True),
-        ]
-        if modality == "mri":
-            transforms.append(RandBiasField(prob=0.2, coeff_range=BIAS))
-        return Compose(transforms)
-
-    return make
+    gamma = partial(RandAdjustContrast, gamma=(0.7, 1.5), retain_stats=True)
+    factors = (-0.25, 0.25)
+    changes: list[tuple[float, Callable[..., Any]]] = [
+        (0.1, partial(RandGaussianNoise, std=NOISE_STD, sample_std=True)),
+        (0.2, partial(RandGaussianSmooth, **sigma)),
+        (0.15, partial(RandScaleIntensity, factors=factors)),
+        (0.15, partial(RandScaleIntensityFixedMean, factors=factors, preserve_range=True)),
+        (0.25, partial(RandSimulateLowResolution, upsample_mode=upsample, zoom_range=(0.5, 1.0))),
+        (0.1, partial(gamma, invert_image=True)),
+        (0.3, gamma),
+    ]
+    if modality == "mri":
+        changes.append((0.2, partial(RandBiasField, coeff_range=BIAS)))
+    return tuple(changes)
 
 
 def drop_channels(rng: np.random.Generator, image: Tensor, task: Task, share: float) -> Tensor:

@@ -87,7 +87,7 @@ def kill_at(step: int) -> Callable[[int, int, float], None]:
 def test_boxes_are_learned_and_the_folder_tells_of_it(tmp_path: Path) -> None:
     settings = TrainSettings(
         steps=120, every=20, validation_batches=4, device="cpu", optimiser="adamw",
-        learning_rate=0.01, ema=0.9, augment=False,
+        learning_rate=0.02, ema=0.9, augment=False,
     )  # fmt: skip
     seen: list[tuple[int, int]] = []
     folder = run(tmp_path / "m", settings, progress=lambda a, b, _: seen.append((a, b)))
