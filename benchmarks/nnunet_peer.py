@@ -21,9 +21,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, required=True)
     arguments.add_argument("--threads", type=int, default=2)
     given = arguments.parse_args()
-    for part in ("raw", "preprocessed", "results"):
-        os.environ[f"nnUNet_{part}"] = str(given.work / f"nnUNet_{part}")
-    os.environ.update({"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"})
+    set_folders(given.work)
     times = {}
     start = time.perf_counter()
     prepare(given.name)
@@ -37,6 +35,13 @@ def main() -> None:
     plan = trainer.configuration_manager
     times |= {"patch": list(map(int, plan.patch_size)), "batch": int(plan.batch_size)}
     (given.work / "nnunet.json").write_text(json.dumps(times, indent=1))
+
+
+def set_folders(work: Path) -> None:
+    """Tell nnU-Net where its folders are; one process more is enough for it."""
+    for part in ("raw", "preprocessed", "results"):
+        os.environ[f"nnUNet_{part}"] = str(work / f"nnUNet_{part}")
+    os.environ.update({"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"})
 
 
 def prepare(name: str) -> None:

@@ -12,11 +12,22 @@ import sys
 
 from cyclopts import CycloptsError
 
-from bonekit.cli import decks, density, info, meshes, patient, seg, synthetic
+from bonekit.cli import decks, density, info, meshes, patient, seg, seg_models, synthetic
 from bonekit.cli.app import app
 from bonekit.errors import CalibrationError, ConvergenceError, InputError, MeshQualityError
 
-__all__ = ["app", "decks", "density", "info", "main", "meshes", "patient", "seg", "synthetic"]
+__all__ = [
+    "app",
+    "decks",
+    "density",
+    "info",
+    "main",
+    "meshes",
+    "patient",
+    "seg",
+    "seg_models",
+    "synthetic",
+]
 
 log = logging.getLogger("bonekit")
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from bonekit.cli.app import Output, app
-from bonekit.errors import InputError
+from bonekit.cli.seg_data import GROUP, PLAIN, Bids, dataset_of, subjects_of, write_derivatives
 
 if TYPE_CHECKING:
-    from bonekit.segmentation.data.subjects import Dataset, Subject
+    from bonekit.segmentation.data.subjects import Dataset
     from bonekit.segmentation.evaluation import Evaluation
     from bonekit.segmentation.planning.plan import Plan
-    from bonekit.segmentation.task import Task
 
 Flag = Annotated[bool, Parameter(negative=())]
 Device = Literal["auto", "cpu", "cuda"]
@@ -26,7 +25,8 @@ seg = App(
     name="seg",
     help="Learn to segment: from a data set to a trained, calibrated, evaluated model.\n\n"
     "A task says what is segmented (`bonekit seg tasks`), or is your own file by "
-    "data_schema/task.schema.json. A data set is a folder in nnU-Net's raw layout.",
+    "data_schema/task.schema.json. A data set is a folder in nnU-Net's raw layout (dataset.json, "
+    "imagesTr, labelsTr) or in BIDS (dataset_description.json, sub-*).",
     help_epilogue="Start with: bonekit seg synth bone_metastases_ct -o DATA; "
     "bonekit seg train DATA --task bone_metastases_ct -o MODEL --minutes 10",
 )
@@ -98,6 +98,7 @@ def plan(
     task: str,
     out: Output,
     memory: float | None = None,
+    bids: Bids = PLAIN,
 ) -> None:
     """Plan spacing, patch, network and batch from a data set, by nnU-Net's rules.
 
@@ -114,7 +115,7 @@ def plan(
     """
     from bonekit.segmentation.planning.files import describe, save
 
-    made = _plan(_dataset(data, task), memory)
+    made = _plan(dataset_of(data, task, bids), memory)
     save(made, out)
     print(describe(made))
 
@@ -138,6 +139,7 @@ def train(
     seed: int = 12345,
     device: Device = "auto",
     licence: str | None = None,
+    bids: Bids = PLAIN,
 ) -> None:
     """Train, calibrate and evaluate a model; stopped, the same command goes on.
 
@@ -177,10 +179,12 @@ def train(
     """
     from bonekit.console import bar
     from bonekit.segmentation.learning import learn
+    from bonekit.segmentation.models.card import render
+    from bonekit.segmentation.models.folder import load_model
     from bonekit.segmentation.planning.files import load_plan
     from bonekit.segmentation.training import TrainSettings
 
-    dataset = _dataset(data, task)
+    dataset = dataset_of(data, task, bids)
     settings = TrainSettings(
         steps=steps, minutes=minutes, patience=patience, seed=seed, device=device
     )
@@ -195,7 +199,7 @@ def train(
             dataset, made, out, fold=fold, folds=folds, group=group, settings=settings,
             start=start, licence=licence, progress=step,
         )  # fmt: skip
-    card(out)
+    print(render(load_model(out).card, dataset.task))
 
 
 @seg.command
@@ -212,6 +216,8 @@ def predict(
     probabilities: Flag = False,
     allow_demo: Flag = False,
     device: Device = "auto",
+    as_bids: Annotated[Path | None, Parameter(group=GROUP)] = None,
+    bids: Bids = PLAIN,
 ) -> None:
     """Predict labels, their entropy and a verdict on them; stopped, the same command goes on.
 
@@ -238,6 +244,8 @@ def predict(
         Let a model trained on synthetic images predict those of a patient.
     device
         cpu or cuda.
+    as_bids
+        Folder to write the labels to a second time, as a derivative in BIDS.
     """
     from bonekit.console import bar
     from bonekit.segmentation.inference import PredictSettings, to_files
@@ -248,12 +256,15 @@ def predict(
         overlap=overlap, mirror=mirror, dropout=dropout, samples=samples,
         probabilities=probabilities, device=device,
     )  # fmt: skip
+    subjects = subjects_of(images, found.task, bids)
     with bar() as progress:
 
         def slab(name: str, done: int, slabs: int) -> None:
             progress(name, done / slabs, f"slab {done} of {slabs}")
 
-        made = to_files(found, _subjects(images, found.task), out, settings, slab)
+        made = to_files(found, subjects, out, settings, slab)
+    if as_bids is not None:
+        write_derivatives(as_bids, subjects, found.task, made)
     _say_verdicts(made)
 
 
@@ -267,6 +278,7 @@ def evaluate(
     out: Output,
     by: list[str] | None = None,
     group: str | None = None,
+    bids: Bids = PLAIN,
 ) -> None:
     """Judge predictions against references; stopped, the same command goes on.
 
@@ -288,7 +300,7 @@ def evaluate(
     from bonekit.segmentation.evaluation import evaluate as measure
     from bonekit.segmentation.evaluation import pairs_of, write_report
 
-    dataset = _dataset(data, task)
+    dataset = dataset_of(data, task, bids)
     out.mkdir(parents=True, exist_ok=True)
     found = measure(
         pairs_of(dataset, predictions), dataset.task, columns=by, group=group, folder=out
@@ -298,70 +310,11 @@ def evaluate(
     print(f"report: {out / 'evaluation.html'}")
 
 
-@seg.command
-def card(model: Path, /) -> None:
-    """Print the card of a model: data, results, limits, licence.
-
-    Parameters
-    ----------
-    model
-        Folder of a model.
-    """
-    from bonekit.segmentation.models.card import render
-    from bonekit.segmentation.models.folder import load_model
-
-    found = load_model(model)
-    print(render(found.card, found.task))
-
-
-@seg.command
-def export(model: Path, /, *, out: Output) -> None:
-    """Write a model as a MONAI bundle, which MONAI's own loader runs.
-
-    Parameters
-    ----------
-    model
-        Folder of a model.
-    out
-        Folder of the bundle.
-    """
-    from bonekit.segmentation.models.bundle import export_bundle
-    from bonekit.segmentation.models.folder import load_model
-
-    print(f"MONAI bundle: {export_bundle(load_model(model), out)}")
-
-
-def _dataset(folder: Path, task: str) -> Dataset:
-    """Read a data set with its references."""
-    from bonekit.segmentation.data.nnunet import read_dataset
-    from bonekit.segmentation.task_files import load_task
-
-    return read_dataset(folder, load_task(task))
-
-
 def _plan(dataset: Dataset, memory_GB: float | None) -> Plan:
     from bonekit.segmentation.planning.fingerprint import fingerprint
     from bonekit.segmentation.planning.rules import make_plan
 
     return make_plan(fingerprint(dataset), dataset.task, memory_GB or "cpu")
-
-
-def _subjects(given: list[Path], task: Task) -> Sequence[Subject]:
-    """Subjects of a data set, or the one whose channels are given."""
-    from bonekit.segmentation.data.nnunet import read_dataset
-    from bonekit.segmentation.data.subjects import Subject
-
-    if len(given) == 1 and (given[0] / "dataset.json").is_file():
-        tests = (given[0] / "imagesTs").is_dir()
-        return read_dataset(given[0], task, test=tests).subjects
-    if len(given) != len(task.channels):
-        names = ", ".join(one.name for one in task.channels)
-        raise InputError(
-            f"{len(given)} images; the task {task.name} takes {len(task.channels)}, in this order: "
-            f"{names}. Or give one data set, with its dataset.json"
-        )
-    name = given[0].name.split(".")[0]
-    return [Subject(name, tuple(given))]
 
 
 def _say_verdicts(labels: Sequence[Path]) -> None:

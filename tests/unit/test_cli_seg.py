@@ -1,12 +1,20 @@
 """`bonekit seg`, from generated scans to an evaluation, as a user types it."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bonekit.cli import _code
+from bonekit.image import Grid, LabelMap, read_labels, write
+from bonekit.segmentation.data.bids import bids_label, write_bids
+from bonekit.segmentation.data.nnunet import read_dataset
+from bonekit.segmentation.planning.files import load_plan
+from bonekit.segmentation.task_files import load_task
 
+GRID = Grid.of((4, 5, 6), (1.0, 1.0, 1.0))
 SMALL = ["--steps", "10", "--folds", "2"]
 
 
@@ -85,3 +93,89 @@ def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "ms_new_lesions: flair_baseline, flair_followup -> new_lesion" in text
     assert "leg_muscle_dixon: fat?, water?" in text
+
+
+@pytest.fixture(scope="module")
+def bids(folder: Path) -> Path:
+    """The same data set in BIDS, the labels as a derivative of a reader."""
+    root = folder / "bids"
+    data = read_dataset(folder / "data", load_task(folder / "task.yaml"))
+    for subject in data.subjects:
+        name = bids_label(subject.name)
+        anat = root / f"sub-{name}" / "anat"
+        anat.mkdir(parents=True)
+        assert subject.images[0] is not None
+        assert subject.labels is not None
+        shutil.copy(subject.images[0], anat / f"sub-{name}_ct.nii.gz")
+        write_bids(root / "derivatives" / "manual", name, read_labels(subject.labels), data.task)
+    (root / "dataset_description.json").write_text('{"Name": "toy", "BIDSVersion": "1.10.0"}')
+    return root
+
+
+def test_bids_in_and_out(folder: Path, bids: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, task, out = str(folder / "model"), str(folder / "task.yaml"), folder / "from_bids"
+    channel = ["--bids-channel", "ct=anat/*_ct.nii.gz"]
+    given = ["seg", "predict", model, str(bids), "-o", str(out), "--overlap", "0", *channel]
+    assert _code([*given, "--as-bids", str(folder / "made")]) == 0
+    assert _code([*given, "--as-bids", str(folder / "made")]) == 0  # the same is left there
+    made = sorted((folder / "made").rglob("*_desc-bonekit_dseg.nii.gz"))
+    assert [p.parts[-3] for p in made] == sorted(p.name for p in bids.glob("sub-*"))
+    first = read_labels(out / f"{made[0].parts[-3].removeprefix('sub-')}.nii.gz")
+    assert (read_labels(made[0]).array == first.array).all()
+    hand = ["--bids-labels", "anat/*_dseg.nii.gz", "--bids-derivatives"]
+    hand += [str(bids / "derivatives" / "manual"), "--task", task]
+    asked = ["seg", "evaluate", str(bids), str(out), *channel, *hand]
+    assert _code([*asked, "-o", str(folder / "bids_evaluation")]) == 0
+    assert "bone dice" in capsys.readouterr().out
+    assert _code(["seg", "plan", str(bids), *channel, *hand, "-o", str(folder / "bids.json")]) == 0
+    assert load_plan(folder / "bids.json").patch == load_plan(folder / "plan.json").patch
+
+
+def test_bids_without_patterns_says_what_to_give(
+    folder: Path, bids: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["seg", "predict", str(folder / "model"), str(bids), "-o", str(folder / "no")]
+    assert _code(given) == 2
+    said = capsys.readouterr().err
+    assert "--bids-channel 'ct=PATTERN'" in said
+    assert "_ct.nii.gz" in said
+    assert _code([*given, "--bids-channel", "ct"]) == 2
+    assert "expected CHANNEL=PATTERN" in capsys.readouterr().err
+    plan = ["seg", "plan", str(bids), "--task", str(folder / "task.yaml"), "-o", "no.json"]
+    assert _code(plan) == 2
+    assert "--bids-labels" in capsys.readouterr().err
+
+
+def test_patterns_are_refused_where_there_is_no_bids(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = [
+        "seg",
+        "plan",
+        str(folder / "data"),
+        "--task",
+        str(folder / "task.yaml"),
+        "-o",
+        "p.json",
+    ]
+    assert _code([*data, "--bids-channel", "ct=*.nii.gz"]) == 2
+    assert "is no data set in BIDS" in capsys.readouterr().err
+
+
+def test_import_labels_of_totalsegmentator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    array = np.zeros((4, 5, 6), np.uint8)
+    for number, name in enumerate(["femur_left", "vertebrae_L3", "hip_left"]):
+        one = LabelMap((np.arange(120).reshape(array.shape) == number).astype(np.uint8), GRID)
+        write(one, masks / f"{name}.nii.gz")
+    given = ["seg", "import-labels", str(masks), "vertebra_L3", "femur_left"]
+    assert _code([*given, "-o", str(tmp_path / "bones.nii.gz")]) == 0
+    assert "--bone vertebra_L3" in capsys.readouterr().out
+    found = read_labels(tmp_path / "bones.nii.gz")
+    assert dict(found.names) == {1: "vertebra_L3", 2: "femur_left"}
+    assert found.array.ravel()[:3].tolist() == [2, 1, 0]
+    assert _code(["seg", "import-labels", str(masks), "rib", "-o", str(tmp_path / "no.mha")]) == 2
+    assert "femur_left" in capsys.readouterr().err

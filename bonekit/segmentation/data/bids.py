@@ -127,12 +127,7 @@ def write_bids(
     InputError
         If the file exists, or nothing is left of a name.
     """
-    root = Path(folder)
-    stem = f"sub-{bids_label(subject)}"
-    place = root / stem
-    if session is not None:
-        stem, place = f"{stem}_ses-{bids_label(session)}", place / f"ses-{bids_label(session)}"
-    target = place / "anat" / f"{stem}_desc-{bids_label(description)}_dseg.nii.gz"
+    root, target = Path(folder), dseg_path(folder, subject, session, description)
     if target.exists():
         raise InputError(f"{target} exists already: choose another description, or remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +138,17 @@ def write_bids(
     _text(target.with_name(target.name.replace(".nii.gz", ".json")), json.dumps(content, indent=1))
     write(LabelMap(labels.array, labels.grid), target)
     return target
+
+
+def dseg_path(
+    folder: str | Path, subject: str, session: str | None = None, description: str = "bonekit"
+) -> Path:
+    """Return where `write_bids` writes labels."""
+    stem = f"sub-{bids_label(subject)}"
+    place = Path(folder) / stem
+    if session is not None:
+        stem, place = f"{stem}_ses-{bids_label(session)}", place / f"ses-{bids_label(session)}"
+    return place / "anat" / f"{stem}_desc-{bids_label(description)}_dseg.nii.gz"
 
 
 def bids_label(name: str) -> str:

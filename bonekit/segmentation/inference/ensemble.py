@@ -1,4 +1,4 @@
-"""Probabilities of tiles: folds, mirror images and dropout passes, averaged."""
+"""Probabilities (or logits) of tiles: folds, mirror images and dropout passes, averaged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bonekit.errors import InputError
 from bonekit.segmentation.inference.settings import PredictSettings
 from bonekit.segmentation.models.folder import Model
 from bonekit.segmentation.networks import build
+from bonekit.segmentation.planning.plan import Plan
 from bonekit.segmentation.task import Task
 
 DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -42,10 +43,11 @@ class Ensemble:
     dropout: int
     seed: int
     device: torch.device
+    logits: bool = False  # averaged in the place of probabilities
 
     @torch.inference_mode()
     def __call__(self, tiles: torch.Tensor, number: int) -> torch.Tensor:
-        """Mean probabilities of tiles, (batch, channels, ti, tj, tk) -> (batch, outputs, ...)."""
+        """Mean of tiles, (batch, channels, ti, tj, tk) -> (batch, outputs, ...)."""
         tiles = tiles.to(self.device)
         total = torch.zeros((len(tiles), len(self.task.outputs), *tiles.shape[2:]))
         passes = 0
@@ -65,9 +67,14 @@ class Ensemble:
             logits = network(turned)
         else:
             logits = network(turned.squeeze(2 + self.axis)).unsqueeze(2 + self.axis)
-        found = logits.float().softmax(1) if self.task.exclusive else logits.float().sigmoid()
+        found = logits.float() if self.logits else activate(logits.float(), self.task)
         back: torch.Tensor = found.flip(dims) if dims else found
         return back
+
+
+def activate(logits: torch.Tensor, task: Task) -> torch.Tensor:
+    """Probabilities of logits, (n, outputs, ...)."""
+    return logits.softmax(1) if task.exclusive else logits.sigmoid()
 
 
 def load_networks(model: Model, device: torch.device) -> tuple[nn.Module, ...]:
@@ -99,9 +106,9 @@ def ensemble(
     task: Task,
     axis: int | None,
     settings: PredictSettings,
-    orientation: str = "LPS",
+    plan: Plan,
 ) -> Ensemble:
-    """Compose the passes of one view; `orientation` is that of the plan.
+    """Compose the passes of one view.
 
     Raises
     ------
@@ -116,11 +123,14 @@ def ensemble(
     axes = [a for a in task.mirror if a != axis] if settings.mirror else []
     every = chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1))
     turned = {
-        a for a, (one, usual) in enumerate(zip(orientation, "LPS", strict=True)) if one != usual
+        a
+        for a, (one, usual) in enumerate(zip(plan.orientation, "LPS", strict=True))
+        if one != usual
     }
     passes = tuple(tuple(sorted(turned ^ set(flips))) for flips in every)
     device = device_of(settings)
-    return Ensemble(networks, task, axis, passes, settings.dropout, settings.seed, device)
+    logits = plan.average == "logits"
+    return Ensemble(networks, task, axis, passes, settings.dropout, settings.seed, device, logits)
 
 
 def device_of(settings: PredictSettings) -> torch.device:

@@ -14,7 +14,12 @@ from bonekit.errors import InputError
 from bonekit.image import Image, LabelMap
 from bonekit.segmentation.data.subjects import Subject
 from bonekit.segmentation.inference.clean import clean
-from bonekit.segmentation.inference.ensemble import device_of, ensemble, load_networks
+from bonekit.segmentation.inference.ensemble import (
+    activate,
+    device_of,
+    ensemble,
+    load_networks,
+)
 from bonekit.segmentation.inference.fusion import fuse
 from bonekit.segmentation.inference.native import Decision, Outputs, write_slabs
 from bonekit.segmentation.inference.sampling import Sampler, sampler
@@ -169,15 +174,18 @@ def _view(
 ) -> Iterator[torch.Tensor]:
     axis = SLICED.get(view)
     tiles = tiles_of(source.grid.shape, model, axis, settings)
-    return slabs(
+    found = slabs(
         Reader(source, ahead=min(thickness, 16)),
         tiles,
-        ensemble(networks, model.task, axis, settings, model.plan.orientation),
+        ensemble(networks, model.task, axis, settings, model.plan),
         len(model.task.outputs),
         thickness=thickness,
         batch=settings.batch if axis is None else settings.batch * SLICES_OF_A_TILE,
         first=first,
     )
+    if model.plan.average == "probabilities":
+        return found
+    return (activate(slab, model.task) for slab in found)
 
 
 def tiles_of(shape: Triple, model: Model, axis: int | None, settings: PredictSettings) -> Tiling:

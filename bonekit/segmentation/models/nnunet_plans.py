@@ -259,6 +259,7 @@ def plan_of(
         "statistics": [_statistics(known.get(str(n), {})) for n in range(channels)],
         "inside_nonzero": _inside(configuration),
         "orientation": axes.orientation,
+        "average": "logits",
     }
     try:
         return Plan.model_validate(content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -46,6 +46,11 @@ class Plan(Part):
         pattern="^[LR][PA][SI]$",
         description="Where the axes that the network sees point to; another than LPS is that of an "
         "imported model, whose images are turned for it.",
+    )
+    average: Literal["probabilities", "logits"] = Field(
+        default="probabilities",
+        description="What of tiles, mirror images and folds is averaged; logits in nnU-Net, whose "
+        "imported models keep to that.",
     )
     low_resolution: Plan | None = Field(
         default=None, description="Of the first network of a cascade."

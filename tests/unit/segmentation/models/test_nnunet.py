@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from bonekit.cli import _code
 from bonekit.errors import InputError
 from bonekit.image import Grid, Image, write
 from bonekit.segmentation.inference import PredictSettings, predict
@@ -183,7 +184,10 @@ def test_logits_of_a_patch_are_the_same(made: tuple[Path, Peer], tmp_path: Path)
 
 
 def test_a_file_is_seen_as_in_training(made: tuple[Path, Peer], tmp_path: Path) -> None:
-    """Files to RAS: the network gets voxels in the order of the file, whatever bonekit's axes."""
+    """Files to RAS: the network gets voxels in the order of the file, whatever bonekit's axes.
+
+    Mirrored along its first and third axis it gives logits that are averaged, then softmax.
+    """
     root, peer = made
     for path in root.glob("fold_1"):
         (path / "checkpoint_final.pth").unlink()
@@ -195,13 +199,28 @@ def test_a_file_is_seen_as_in_training(made: tuple[Path, Peer], tmp_path: Path) 
     write_plans(root, {**plans(), "transpose_forward": [0, 1, 2]})
     model = load_model(import_nnunet(root, tmp_path / "model", like=tmp_path / "case.nii.gz"))
     assert model.plan.orientation == "RAS"
-    found = predict(model, [image], PredictSettings(probabilities=True)).probabilities
+    asked = PredictSettings(probabilities=True, mirror=True)
+    found = predict(model, [image], asked).probabilities
     scaled = (np.clip(hu, -200, 1200) - 300.0) / 250.0
     with torch.no_grad():
-        x = torch.from_numpy(scaled.astype(np.float32)).permute(2, 1, 0)
-        expected = peer(x[None, None])[0].softmax(0).permute(0, 3, 2, 1)
+        x = torch.from_numpy(scaled.astype(np.float32)).permute(2, 1, 0)[None, None]
+        logits = [peer(x.flip(axes)).flip(axes) for axes in ((), (2,), (4,), (2, 4))]
+        expected = torch.stack(logits).mean(0)[0].softmax(0).permute(0, 3, 2, 1)
     assert found is not None
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_from_the_command_line(
+    made: tuple[Path, Peer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["seg", "import", str(made[0]), "-o", str(tmp_path / "model")]
+    assert _code(given) == 2
+    assert "--like" in capsys.readouterr().err
+    assert _code([*given, "--orientation", "ras", "--licence", "CC0"]) == 0
+    said = capsys.readouterr().out
+    assert "Trained with nnU-Net on Dataset007_Toy, 5 training cases" in said
+    assert "2 folds" in said
+    assert load_model(tmp_path / "model").plan.orientation == "RAS"
 
 
 def test_orientation_must_be_said(made: tuple[Path, Peer], tmp_path: Path) -> None:
