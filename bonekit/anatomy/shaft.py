@@ -22,6 +22,11 @@ STRAY_MM = 0.5  # off the line, and it does
 FLARE = 1.45  # a section this much larger than the shaft's belongs to the trochanters
 KNEE_MM = 200.0  # of bone below the head and more: its lower end may be the condyles
 LEAST_ERROR_RAD = 0.002
+# A short shaft is pulled by where it begins to widen: on phantoms by 4.5 degrees where 30 mm are in
+# view, 1.5 at 36, 1 at 39 and half a degree at 45 mm.
+PULL_RAD, PULL_MM = 0.08, 6.0
+UNKNOWN_RAD = np.pi / 4  # error of an axis that the sections do not agree with
+NEAR = 0.5  # cosine of a turn that one round may make: a limb in a scanner is flexed by 60 degrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +71,18 @@ def find_shaft(
     """
     reach = np.linalg.norm(points - head_mm, axis=1)
     beyond = reach > 1.6 * head_radius_mm
-    start = points[reach >= np.quantile(reach[beyond], 0.75)].mean(axis=0)
+    far = points[reach >= np.quantile(reach[beyond], 0.75)]
+    start = far.mean(axis=0)
     toward = head_mm - start
-    # A short shaft lies far off the line to the head: begin with the scan's axis as well.
-    starts = (toward / np.linalg.norm(toward), np.array([0.0, 0.0, 1.0]))
+    # A short shaft lies far off the line to the head, one of a flexed limb far off the scan's axis.
+    starts = (toward / np.linalg.norm(toward), np.array([0.0, 0.0, 1.0]), _longest(far, toward))
     found = [_along(points, at_border, start, axis, voxel_mm3) for axis in starts]
     missed = [float(np.linalg.norm(np.cross(head_mm - s.origin_mm, s.axis))) for s in found]
     thin = [s.section_mm2 < THIN * np.pi * head_radius_mm**2 for s in found]
     best = max(
-        (0, 1),
+        range(len(found)),
         key=lambda n: (
-            thin[n] and missed[n] > head_radius_mm,
+            thin[n] and missed[n] > head_radius_mm and found[n].error_rad < UNKNOWN_RAD,
             found[n].flare_mm - found[n].distal_mm,
         ),
     )
@@ -84,7 +90,8 @@ def find_shaft(
     neck_only = missed[best] < head_radius_mm and float(reach.max()) < NECK_MM
     shaft = found[best]
     short = shaft.flare_mm - shaft.distal_mm < SHORT_MM
-    return None if short or neck_only or not thin[best] else shaft
+    unknown = shaft.error_rad >= UNKNOWN_RAD
+    return None if short or unknown or neck_only or not thin[best] else shaft
 
 
 def _along(points: Float, at_border: Mask, origin: Float, axis: Float, voxel_mm3: float) -> Shaft:
@@ -108,14 +115,15 @@ def _round(points: Float, at_border: Mask, origin: Float, axis: Float, voxel_mm3
     last = first + 1
     while last < len(area) - 1 and area[last] < FLARE * np.median(area[first:last]):
         last += 1
-    error = np.pi / 4
+    error = UNKNOWN_RAD
     if last - first >= 5:
         # the flare begins well before it shows: keep clear of it
         low = max(first, last - int(LONG_MM / SLICE_MM))
         middle, direction, wrong = _line(centre[low : max(last - 2, first + 4)])
         direction *= np.sign(direction @ axis)
-        if direction @ axis > 0.85:
-            axis, origin, error = direction, middle, wrong
+        if direction @ axis > NEAR:
+            pull = PULL_RAD * np.exp((SHORT_MM - (last - first) * SLICE_MM) / PULL_MM)
+            axis, origin, error = direction, middle, float(np.hypot(wrong, pull))
     start = origin + axis * float(((points - origin) @ axis).min())
     section = float(np.median(area[first:last]))
     return Shaft(start, axis, first * SLICE_MM, last * SLICE_MM, section, error)
@@ -138,6 +146,12 @@ def _line(centres: Float) -> tuple[Float, Float, float]:
     # sections next to each other err together: a third of them are taken as independent
     lever = np.sqrt(np.sum(((used - middle) @ direction) ** 2) / 3)
     return middle, direction, float(np.hypot(spread / lever, LEAST_ERROR_RAD))
+
+
+def _longest(points: Float, toward: Float) -> Float:
+    """Direction in which points reach furthest, on the side of a vector."""
+    axis = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][0]
+    return np.asarray(axis * (np.sign(axis @ toward) or 1.0))
 
 
 def _off_line(centres: Float, of: Float) -> Float:

@@ -1,6 +1,6 @@
 """Femora and vertebrae of the phantoms as masks in any pose, with their true landmarks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -68,7 +68,17 @@ class Posed:
 
     def mask(self, grid: Grid) -> np.ndarray:
         local = ((grid.points().reshape(-1, 3) - self.shift) * self.mirror) @ self.turn
-        return self._inside((local + self.shape.head).T).reshape(grid.shape)
+        local += self.shape.head
+        near = self._near(local)
+        inside = np.zeros(len(local), dtype=bool)
+        inside[near] = self._inside(local[near].T)
+        return inside.reshape(grid.shape)
+
+    def _near(self, p: np.ndarray) -> np.ndarray:
+        """Where bone may be: the box round a slanting femur holds mostly air."""
+        beside = np.hypot(p[:, 0], p[:, 1])
+        ends = (p[:, 2] > -100.0) | (p[:, 2] < 60.0 - KNEE_MM)
+        return (beside < 30.0) | (ends & (beside < 110.0))
 
     def grid(self, spacing_mm: float = 1.5, direction: np.ndarray | None = None) -> Grid:
         """Grid round the bone, its axes along `direction`."""
@@ -96,6 +106,16 @@ def random_pose(seed: int, **more: object) -> Posed:
     elif seed % 2:
         turn = Rotation.from_euler("xyz", rng.uniform(-30, 30, 3), degrees=True)
     return Posed(random_femur(rng), turn.as_matrix(), rng.uniform(-200, 200, 3), **more)
+
+
+def flexed_pose(seed: int, flexion_deg: float, **more: object) -> Posed:
+    """A random femur, turned by up to 30 degrees about any axis, of a limb flexed at the hip."""
+    rng = np.random.default_rng(seed)
+    axis = rng.normal(size=3)
+    turn = Rotation.from_rotvec(rng.uniform(0, 30) * axis / np.linalg.norm(axis), degrees=True)
+    turn = Rotation.from_euler("x", flexion_deg, degrees=True) * turn
+    femur = replace(random_femur(rng), **more.pop("femur", {}))
+    return Posed(femur, turn.as_matrix(), rng.uniform(-200, 200, 3), **more)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bones import Posed, random_pose
+from bones import Posed, flexed_pose, random_pose
 
 from bonekit.anatomy.femur import POINTS, FemurAnatomy
 from bonekit.anatomy.find import find_femur, mask_of_surface
@@ -73,6 +73,32 @@ def test_condyles_and_anteversion_of_a_whole_femur(
     assert anatomy.anteversion_deg == version.value_deg
 
 
+@pytest.mark.parametrize(("seed", "flexion_deg"), [(0, 60.0), (1, -60.0)])
+def test_a_whole_femur_of_a_flexed_limb(seed: int, flexion_deg: float) -> None:
+    bone = flexed_pose(seed, flexion_deg, knee=True)
+    anatomy = found(bone)
+    assert anatomy.side == bone.parameters.side
+    assert max(misses(bone, anatomy, (*PROXIMAL, *CONDYLES)).values()) < 1.0
+    assert between_deg(anatomy.shaft_axis, bone.direction([0, 0, 1])) < 1.0
+    assert between_deg(-anatomy.neck_axis, bone.direction(bone.shape.neck_axis)) < 1.0
+    assert anatomy.anteversion_deg == pytest.approx(bone.parameters.anteversion_deg, abs=1.0)
+
+
+def test_a_flexed_limb_mirrored_and_turned_with_its_image() -> None:
+    """Anteversion, which needs all landmarks, has neither a side nor a world."""
+    bone = flexed_pose(3, 60.0, knee=True)
+    grid = bone.grid()
+    mask = bone.mask(grid)
+    oblique = bone.grid(1.5, flexed_pose(3, 60.0).turn)
+    one, mirrored = find_femur(mask, grid), find_femur(np.flip(mask, 0), grid)
+    turned = find_femur(bone.mask(oblique), oblique)
+    assert {one.side, mirrored.side} == {"left", "right"}
+    assert turned.side == one.side
+    for other, within in ((mirrored, 0.05), (turned, 0.5)):
+        np.testing.assert_allclose(values(other), values(one), atol=within)
+        assert other.anteversion_deg == pytest.approx(one.anteversion_deg, abs=within)
+
+
 def test_a_condyle_without_its_rear_is_missing_and_so_is_the_line() -> None:
     anatomy = found(random_pose(1, knee=True, lesion=("medial_condyle", 14.0)))
     for name in CONDYLES:
@@ -105,6 +131,40 @@ def test_a_crop_below_the_trochanters_keeps_the_landmarks(keep_mm: float) -> Non
     assert max(misses(bone, anatomy, PROXIMAL).values()) < 1.0
     assert between_deg(anatomy.shaft_axis, bone.direction([0, 0, 1])) < 1.0
     assert anatomy.side == "right"
+
+
+def seen_above(bone: Posed, keep_mm: float, spacing_mm: float = 1.5) -> FemurAnatomy:
+    """Landmarks where the image ends a distance below the lesser trochanter."""
+    full = bone.grid(spacing_mm)
+    low = bone.landmarks()["lesser_trochanter_mm"][2] - keep_mm
+    start = int(np.ceil(full.index([0.0, 0.0, low])[2]))
+    shape = (*full.shape[:2], full.shape[2] - start)
+    grid = Grid.of(shape, full.spacing_mm, full.world([0, 0, start]))
+    return find_femur(bone.mask(grid), grid)
+
+
+@pytest.mark.parametrize(("seed", "flexion_deg", "keep_mm"), [(2, 40.0, 80.0), (7, 60.0, 60.0)])
+def test_a_crop_of_a_flexed_limb_keeps_the_landmarks(
+    seed: int, flexion_deg: float, keep_mm: float
+) -> None:
+    bone = flexed_pose(seed, flexion_deg, femur={"shaft_length_mm": 200.0})
+    anatomy = seen_above(bone, keep_mm)
+    assert anatomy.side == bone.parameters.side
+    assert max(misses(bone, anatomy, PROXIMAL).values()) < 1.0
+    assert between_deg(anatomy.shaft_axis, bone.direction([0, 0, 1])) < 1.0
+
+
+@pytest.mark.parametrize(("seed", "flexion_deg"), [(6, 40.0), (7, 60.0), (9, 20.0)])
+def test_a_shaft_hardly_long_enough_says_how_far_off_it_may_be(
+    seed: int, flexion_deg: float
+) -> None:
+    """33 to 39 mm of it, of which the uppermost begin to widen."""
+    bone = flexed_pose(seed, flexion_deg, femur={"shaft_length_mm": 200.0})
+    anatomy = seen_above(bone, 45.0)
+    assert 30.0 <= anatomy.shaft_length_mm < 42.0
+    wrong = between_deg(anatomy.shaft_axis, bone.direction([0, 0, 1]))
+    assert anatomy.shaft_error_deg is not None
+    assert 1.0 < wrong < 2 * anatomy.shaft_error_deg < 6.0
 
 
 def test_too_short_a_shaft_leaves_points_out_and_says_why() -> None:
