@@ -13,6 +13,7 @@ from bonekit.meshing.distance import DistanceField
 from bonekit.meshing.elements import DIHEDRAL_DEG, LEAST_JACOBIAN, ROOM, fitness
 from bonekit.meshing.lattice import Parts, lattice, refine
 from bonekit.meshing.levelset import (
+    boundary,
     compact,
     crowded_edges,
     interfaces,
@@ -80,11 +81,10 @@ def cut(shapes: Sequence[Shape], size: DistanceField, edge_mm: float) -> Cut:
     nodes, tetrahedra = refine(nodes, tetrahedra, size.at, body.at)
     parts: Parts = (nodes, tetrahedra, np.full(len(tetrahedra), OUTSIDE))
     parts, body = _cut_one(parts, [body], OUTSIDE, REST)
-    parts = manifold(parts, OUTSIDE, REST)
-    nodes, tetrahedra, reference = parts
-    tetrahedra = tetrahedra[reference == REST]
-    if not len(tetrahedra):
+    if not (parts[2] == REST).any():
         raise InputError(f"no bone is left at an edge length of {edge_mm} mm: take a shorter one")
+    nodes, tetrahedra, reference = manifold(parts, OUTSIDE, REST)
+    tetrahedra = tetrahedra[reference == REST]
     kept, n_removed = largest_piece(tetrahedra)
     tetrahedra = tetrahedra[kept]
     parts = compact((nodes, tetrahedra, np.full(len(tetrahedra), REST)))
@@ -187,7 +187,8 @@ def check_parts(parts: Parts, shapes: Sequence[Shape], names: Mapping[int, str])
             f"degrees): {places(nodes, tetrahedra, bad)}. {ADVICE}",
             nodes[tetrahedra[bad]].mean(axis=1),
         )
-    crowded = crowded_edges(tetrahedra)
+    outer = boundary(tetrahedra)
+    crowded = crowded_edges(outer)
     if len(crowded):
         where = ", ".join(f"{x:.1f}" for x in nodes[crowded[0]].mean(axis=0))
         raise PoorPlacesError(
@@ -195,7 +196,7 @@ def check_parts(parts: Parts, shapes: Sequence[Shape], names: Mapping[int, str])
             f"({where}) mm: the bone has a part thinner than the elements. {ADVICE}",
             nodes[crowded].mean(axis=1),
         )
-    across = crossing(nodes, tetrahedra)
+    across = crossing(nodes, outer)
     if len(across):
         where = ", ".join(f"{x:.1f}" for x in nodes[across[0]].mean(axis=0))
         raise PoorPlacesError(

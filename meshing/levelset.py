@@ -103,21 +103,35 @@ def _crossing(parts: Parts, values: Float, cut: int) -> tuple[Int, Mask]:
 def faces(tetrahedra: Int) -> tuple[Int, Int]:
     """Each face once, (f, 3), and its two elements, (f, 2), the second -1 on the boundary."""
     every = tetrahedra[:, FACES].reshape(-1, 3)
-    order = np.sort(every, axis=1)
-    by = _sorted_rows(order)
-    same = np.all(order[by[1:]] == order[by[:-1]], axis=1)
+    by, same = _sorted_rows(every)
     first = by[np.concatenate([[True], ~same])]
     second = np.full(len(first), -1)
     second[np.cumsum(np.concatenate([[True], ~same]))[1:][same] - 1] = by[1:][same] // 4
     return every[first], np.stack([first // 4, second], axis=1)
 
 
-def _sorted_rows(nodes: Int) -> Int:
-    """Order of rows of three node numbers, equal ones as they come, (f,)."""
-    n = int(nodes.max()) + 1
+def boundary(tetrahedra: Int) -> Int:
+    """Faces that one element only has, (f, 3)."""
+    corners, of = faces(tetrahedra)
+    return np.asarray(corners[of[:, 1] < 0])
+
+
+def _sorted_rows(nodes: Int) -> tuple[Int, Mask]:
+    """Order of triangles, those of the same nodes together and as they come, (f,).
+
+    Also whether each but the first has the nodes of the one before, (f - 1,).
+    """
+    a, b, c = nodes.T
+    least, most = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    middle = a + b + c - least - most
+    n = int(most.max()) + 1
     if n**3 < 2**63:  # one number tells a row, which sorts fastest
-        return np.argsort((nodes[:, 0] * n + nodes[:, 1]) * n + nodes[:, 2], kind="stable")
-    return np.lexsort((nodes[:, 2], nodes[:, 1], nodes[:, 0]))
+        key = (least * n + middle) * n + most
+        by = np.argsort(key, kind="stable")
+        return by, np.diff(key[by]) == 0
+    by = np.lexsort((most, middle, least))
+    row = np.stack([least, middle, most], axis=1)[by]
+    return by, np.asarray((np.diff(row, axis=0) == 0).all(axis=1))
 
 
 def interfaces(tetrahedra: Int, reference: Int, order: tuple[int, ...]) -> tuple[Int, Int]:
@@ -183,9 +197,9 @@ def manifold(parts: Parts, outside: int, inside: int) -> Parts:
     """
     nodes, tetrahedra, reference = parts
     for _ in range(20):
-        own = tetrahedra[reference == inside]
-        crowded = crowded_edges(own)
-        pinched = pinched_nodes(own)
+        outer = boundary(tetrahedra[reference == inside])
+        crowded = crowded_edges(outer)
+        pinched = pinched_nodes(outer)
         if not len(crowded) and not len(pinched):
             break
         shared = np.isin(tetrahedra, crowded).sum(axis=1) >= 2
@@ -194,18 +208,17 @@ def manifold(parts: Parts, outside: int, inside: int) -> Parts:
     return nodes, tetrahedra, reference
 
 
-def pinched_nodes(tetrahedra: Int) -> Int:
-    """Nodes at which the faces of the boundary make more than one fan, (k,)."""
-    corners, of = faces(tetrahedra)
-    outer = corners[of[:, 1] < 0]
+def pinched_nodes(outer: Int) -> Int:
+    """Nodes at which the faces of a boundary, (f, 3), make more than one fan, (k,)."""
     # Each corner of a face is joined to that of the next face at the same node.
     number = np.arange(outer.size).reshape(-1, 3)
     ends = np.concatenate([outer[:, [0, 1]], outer[:, [1, 2]], outer[:, [2, 0]]])
     own = np.concatenate([number[:, [0, 1]], number[:, [1, 2]], number[:, [2, 0]]])
     turned = ends[:, 0] > ends[:, 1]
     ends[turned], own[turned] = ends[turned][:, ::-1], own[turned][:, ::-1]
-    by = np.lexsort((ends[:, 1], ends[:, 0]))
-    same = (np.diff(ends[by], axis=0) == 0).all(axis=1)
+    key = ends[:, 0] * (int(ends.max()) + 1) + ends[:, 1]
+    by = np.argsort(key, kind="stable")
+    same = np.diff(key[by]) == 0
     a, b = own[by][:-1][same].ravel(), own[by][1:][same].ravel()
     graph = sparse.coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(outer.size,) * 2)
     fan = sparse.csgraph.connected_components(graph, directed=False)[1]
@@ -214,10 +227,9 @@ def pinched_nodes(tetrahedra: Int) -> Int:
     return np.asarray(node[count > 1])
 
 
-def crowded_edges(tetrahedra: Int) -> Int:
-    """Edges with more than two faces on the boundary, (k, 2)."""
-    corners, of = faces(tetrahedra)
-    outer = corners[of[:, 1] < 0]
+def crowded_edges(outer: Int) -> Int:
+    """Edges with more than two of the faces of a boundary, (f, 3), (k, 2)."""
     pair = np.sort(np.concatenate([outer[:, [0, 1]], outer[:, [1, 2]], outer[:, [2, 0]]]), axis=1)
-    edge, count = np.unique(pair, axis=0, return_counts=True)
-    return np.asarray(edge[count > 2])
+    n = int(pair.max()) + 1
+    edge, count = np.unique(pair[:, 0] * n + pair[:, 1], return_counts=True)
+    return np.stack(np.divmod(edge[count > 2], n), axis=1)

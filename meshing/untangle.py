@@ -9,9 +9,9 @@ from bonekit.meshing.elements import ROOM
 from bonekit.meshing.intersections import self_intersections
 from bonekit.meshing.lattice import Parts
 from bonekit.meshing.levelset import (
+    boundary,
     compact,
     crowded_edges,
-    faces,
     interfaces,
     largest_piece,
     on_surfaces,
@@ -25,10 +25,8 @@ Int = NDArray[np.int64]
 ROUNDS = 10
 
 
-def crossing(nodes: Float, tetrahedra: Int) -> Int:
-    """Triangles of the boundary that cross others, (k, 3)."""
-    corners, of = faces(tetrahedra)
-    outer = corners[of[:, 1] < 0]
+def crossing(nodes: Float, outer: Int) -> Int:
+    """Triangles of a boundary, (f, 3), that cross others, (k, 3)."""
     return np.asarray(outer[np.unique(self_intersections(nodes, outer))])
 
 
@@ -44,9 +42,9 @@ def untangled(parts: Parts, order: tuple[int, ...]) -> Parts:
         References in the order of their surfaces.
     """
     nodes, tetrahedra, reference = parts
-    on = None
+    outer, on = boundary(tetrahedra), None
     for turn in range(ROUNDS):
-        wrong = np.unique(crossing(nodes, tetrahedra))
+        wrong = np.unique(crossing(nodes, outer))
         if not wrong.size:
             break
         if on is None:
@@ -68,7 +66,7 @@ def unpinched(parts: Parts) -> Parts:
     """
     nodes, tetrahedra, reference = parts
     for _ in range(ROUNDS):
-        crowded = crowded_edges(tetrahedra)
+        crowded = crowded_edges(boundary(tetrahedra))
         if not len(crowded):
             break
         kept = np.ones(len(tetrahedra), dtype=bool)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from bonekit.errors import InputError, MeshQualityError
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.fidelity import surface_distances
-from bonekit.meshing.levelset import crowded_edges, faces
+from bonekit.meshing.levelset import boundary, crowded_edges, faces
 from bonekit.meshing.quality import report
 from bonekit.meshing.tetra import Near, TetMesh, tetra_mesh
 
@@ -58,7 +58,7 @@ def test_regions_share_their_faces_and_the_middles_of_edges(mesh: TetMesh) -> No
     assert len(np.unique(np.sort(corners, axis=1), axis=0)) == len(corners)
     pairs = {tuple(p) for p in np.sort(mesh.region[of[of[:, 1] >= 0]], axis=1).tolist()}
     assert {(1, 2), (1, 3), (2, 3), (3, 4), (2, 4), (1, 5)} <= pairs
-    assert not len(crowded_edges(mesh.corners))
+    assert not len(crowded_edges(boundary(mesh.corners)))
     assert mesh.n_nodes == len(np.unique(mesh.tetrahedra))  # no middle twice, none unused
 
 

@@ -6,6 +6,7 @@ from bonekit.meshing.distance import distance_field
 from bonekit.meshing.elements import scaled_jacobian
 from bonekit.meshing.lattice import LONGEST, lattice, refine, volumes
 from bonekit.meshing.levelset import (
+    boundary,
     crowded_edges,
     faces,
     level,
@@ -92,12 +93,12 @@ def test_a_node_between_two_fans_is_filled(block: Mesh) -> None:
     centre = nodes[tetrahedra].mean(axis=1)
     middle = np.unique(nodes[:, 0])[2]
     corner = np.isin((centre > middle).sum(axis=1), (0, 3))  # two cubes that meet in a node
-    assert not len(crowded_edges(tetrahedra[corner]))
-    (node,) = pinched_nodes(tetrahedra[corner])
+    assert not len(crowded_edges(boundary(tetrahedra[corner])))
+    (node,) = pinched_nodes(boundary(tetrahedra[corner]))
     np.testing.assert_allclose(nodes[node], middle)
     parts = manifold((nodes, tetrahedra, np.where(corner, 1, 9)), 9, 1)
-    assert not len(pinched_nodes(tetrahedra[parts[2] == 1]))
-    assert not len(crowded_edges(tetrahedra[parts[2] == 1]))
+    assert not len(pinched_nodes(boundary(tetrahedra[parts[2] == 1])))
+    assert not len(crowded_edges(boundary(tetrahedra[parts[2] == 1])))
     assert (parts[2][corner] == 1).all()
 
 
@@ -106,9 +107,9 @@ def test_an_edge_with_four_outer_faces_is_filled(block: Mesh) -> None:
     centre = nodes[tetrahedra].mean(axis=1)
     middle = np.unique(nodes[:, 0])[1]
     right = (centre[:, 0] > middle) == (centre[:, 1] > middle)
-    assert len(crowded_edges(tetrahedra[right]))
+    assert len(crowded_edges(boundary(tetrahedra[right])))
     parts = manifold((nodes, tetrahedra, np.where(right, 1, 9)), 9, 1)
-    assert not len(crowded_edges(tetrahedra[parts[2] == 1]))
+    assert not len(crowded_edges(boundary(tetrahedra[parts[2] == 1])))
     assert (parts[2][right] == 1).all()
     assert 0 < (parts[2][~right] == 1).mean() < 0.9
 

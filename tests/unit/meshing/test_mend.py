@@ -10,7 +10,7 @@ from bonekit.meshing.conforming import check_parts
 from bonekit.meshing.distance import DistanceField, distance_field
 from bonekit.meshing.elements import ROOM, fitness
 from bonekit.meshing.lattice import Parts, lattice, volumes
-from bonekit.meshing.levelset import crowded_edges, interfaces, on_surfaces, split
+from bonekit.meshing.levelset import boundary, crowded_edges, interfaces, on_surfaces, split
 from bonekit.meshing.mend import Stars, mended
 from bonekit.meshing.move import Fit, fitted, moved, projected
 from bonekit.meshing.shapes import Shape, body_shape
@@ -161,8 +161,8 @@ def test_a_boundary_that_crosses_itself_is_taken_apart_or_refused(
     poked = both.copy()
     poked[off.argmin(), 0] += 0.7
     parts = poked, two, np.ones(len(two), dtype=int)
-    assert not len(crossing(both, two))
-    assert len(crossing(poked, two))
+    assert not len(crossing(both, boundary(two)))
+    assert len(crossing(poked, boundary(two)))
     with pytest.raises(MeshQualityError, match=r"crosses itself at \d+ triangles, the first near"):
         check_parts(parts, [ball], {})
     out = untangled(parts, ())
@@ -179,8 +179,8 @@ def test_edges_at_which_the_boundary_touches_itself_are_taken_out(block: Parts) 
     apart = [k for k in fan if np.isin(tetrahedra[k], tetrahedra[fan[0]]).sum() == 2]
     kept = ~np.isin(np.arange(len(tetrahedra)), [fan[0], apart[0]])
     pinched = nodes, tetrahedra[kept], reference[kept]
-    assert len(crowded_edges(pinched[1])) == 1
+    assert len(crowded_edges(boundary(pinched[1]))) == 1
     out = unpinched(pinched)
-    assert not len(crowded_edges(out[1]))
+    assert not len(crowded_edges(boundary(out[1])))
     assert len(pinched[1]) - 4 <= len(out[1]) < len(pinched[1])
     assert len(unpinched(block)[1]) == len(tetrahedra)
