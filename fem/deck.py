@@ -16,7 +16,24 @@ from numpy.typing import NDArray
 
 from bonekit import __version__
 from bonekit.errors import InputError
+from bonekit.fem.caps import RigidCap
+from bonekit.fem.conforming_model import ElasticSupport
+from bonekit.fem.deck_step import Step, distinct
+from bonekit.fem.deck_ties import Tie, tied
 from bonekit.fem.model import Constraint, Load
+
+__all__ = [
+    "FACES",
+    "Deck",
+    "Float",
+    "Int",
+    "Material",
+    "Step",
+    "check_length",
+    "check_mesh",
+    "deck_name",
+    "distinct",
+]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -35,7 +52,7 @@ FACES: Mapping[int, tuple[tuple[int, ...], ...]] = {
         (3, 0, 4, 7),
     ),
 }
-RESERVED = re.compile(r"NALL|EALL|MAT\d+")
+RESERVED = re.compile(r"NALL|EALL|MAT\d+|SPRING\d+")
 
 
 @dataclass(frozen=True)
@@ -76,62 +93,6 @@ class Material:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """All that holds and acts in one load step: nothing stays from the step before.
-
-    Parameters
-    ----------
-    name : str
-    constraints : tuple of Constraint
-        At least one.
-    loads : tuple of Load
-    """
-
-    name: str
-    constraints: tuple[Constraint, ...]
-    loads: tuple[Load, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.constraints:
-            raise InputError(f"step {self.name!r} has no constraint: the bone would drift freely")
-
-    def held(self) -> tuple[Int, Int, Float]:
-        """Prescribed displacements, by node and component, each once.
-
-        Returns
-        -------
-        node, component : ndarray of int, (n,)
-        displacement_mm : ndarray of float, (n,)
-
-        Raises
-        ------
-        InputError
-            If two constraints prescribe different displacements.
-        """
-        rows = np.concatenate([_prescribed(part) for part in self.constraints])
-        rows = rows[np.lexsort(rows.T[::-1])]
-        rows = rows[np.append(True, (np.diff(rows, axis=0) != 0).any(axis=1))]
-        twice = np.flatnonzero((np.diff(rows[:, :2], axis=0) == 0).all(axis=1))
-        if twice.size:
-            node, component, value = rows[twice[0]].tolist()
-            raise InputError(
-                f"step {self.name!r} prescribes {value:g} mm and {rows[twice[0] + 1, 2]:g} mm for "
-                f"component {component:.0f} of node {node:.0f} ({twice.size} such pairs)"
-            )
-        return rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2]
-
-    def forces(self) -> tuple[Int, Float]:
-        """Nodes with a force, (n,), and the sum of the loads there in N, (n, 3)."""
-        if not self.loads:
-            return np.zeros(0, dtype=np.int64), np.zeros((0, 3))
-        nodes, where = np.unique(np.concatenate([p.nodes for p in self.loads]), return_inverse=True)
-        total = np.zeros((len(nodes), 3))
-        np.add.at(total, where.ravel(), np.concatenate([p.force_N for p in self.loads]))
-        acting = total.any(axis=1)
-        return nodes[acting], total[acting]
-
-
-@dataclass(frozen=True, eq=False)
 class Deck:
     """What a solver needs to know, in mm, N and MPa.
 
@@ -154,7 +115,8 @@ class Deck:
     surfaces : mapping of str to ndarray of int, (n, 2)
         Element and face; faces are numbered from 0 in the order of Abaqus, see `FACES`.
     steps : tuple of Step
-        Without any: mesh, materials and sets only.
+        Without any: mesh, materials and sets only. Caps and springs are part of the model in most
+        formats: a deck with any has one step.
     comments : tuple of str
         For the head of the file.
 
@@ -162,7 +124,7 @@ class Deck:
     ------
     InputError
         If arrays do not fit together, an element is inverted, a set is empty or names what the
-        mesh does not have, or names clash.
+        mesh does not have, names clash, or caps or springs stand beside a second step.
     """
 
     nodes_mm: Float
@@ -185,7 +147,27 @@ class Deck:
         for name, faces in self.surfaces.items():
             _check_members("surface", name, faces[:, 0], len(self.elements))
             _check_members("faces of surface", name, faces[:, 1], len(self.faces))
+        if len(self.steps) > 1 and any(step.caps or step.supports for step in self.steps):
+            raise InputError(
+                f"a deck with rigid caps or springs holds one step, this one has {len(self.steps)}:"
+                " write a deck for each"
+            )
         self._check_names()
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, those of pivots not counted."""
+        return len(self.nodes_mm)
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements, springs not counted."""
+        return len(self.elements)
+
+    @cached_property
+    def ties(self) -> tuple[Tie, ...]:
+        """Rigid caps of the step, if there is one."""
+        return tuple(tied(self, cap, deck_name(cap.name)) for s in self.steps for cap in s.caps)
 
     @property
     def faces(self) -> tuple[tuple[int, ...], ...]:
@@ -225,9 +207,9 @@ class Deck:
         return np.asarray(self.elements[element[:, None], np.array(self.faces)[face]])
 
     def _named_nodes(self) -> list[tuple[str, Int]]:
-        parts: list[Constraint | Load] = []
+        parts: list[Constraint | Load | ElasticSupport | RigidCap] = []
         for step in self.steps:
-            parts += [*step.constraints, *step.loads]
+            parts += [*step.constraints, *step.loads, *step.supports, *step.caps]
         return [*self.node_sets.items(), *((part.name, part.nodes) for part in parts)]
 
     def _check_names(self) -> None:
@@ -237,18 +219,13 @@ class Deck:
             if not np.array_equal(distinct(nodes), seen.setdefault(clean, distinct(nodes))):
                 raise InputError(f"names of node sets clash in the deck: two different {clean}")
         names = [*seen, *map(deck_name, (*self.element_sets, *self.surfaces))]
+        names += [name for tie in self.ties for name in (tie.pivot, tie.turn)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise InputError(f"names of sets clash in the deck: {', '.join(twice)}")
         taken = [name for name in names if RESERVED.fullmatch(name)]
         if taken:
             raise InputError(f"names of sets clash with those of the deck's own: {taken}")
-
-
-def distinct(numbers: Int) -> Int:
-    """Sort numbers, each once. `numpy.unique` is a hundred times slower for a million of them."""
-    ordered = np.sort(numbers)
-    return np.asarray(ordered[np.append(ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1])])
 
 
 def deck_name(name: str) -> str:
@@ -260,6 +237,7 @@ def deck_name(name: str) -> str:
 def check_length(deck: Deck, limit: int, solver: str) -> None:
     """Refuse names that a solver would cut off."""
     names = [*deck.all_node_sets, *map(deck_name, (*deck.element_sets, *deck.surfaces))]
+    names += [tie.pivot for tie in deck.ties]
     long = [name for name in names if len(name) > limit]
     if long:
         raise InputError(f"{solver} reads {limit} letters of a name; shorten {', '.join(long)}")
@@ -306,10 +284,3 @@ def _check_members(kind: str, name: str, members: Int, count: int) -> None:
             f"{kind} {name!r} names {missing.size} that the mesh does not have "
             f"(first: {missing[0]}; there are 0..{count - 1})"
         )
-
-
-def _prescribed(part: Constraint) -> Float:
-    """Rows of node, component, displacement."""
-    held = np.broadcast_to(part.displacement_mm, (len(part.nodes), len(part.components)))
-    node = np.repeat(part.nodes, len(part.components))
-    return np.column_stack([node, np.tile(part.components, len(part.nodes)), held.ravel()])

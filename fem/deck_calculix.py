@@ -14,6 +14,7 @@ import numpy as np
 
 from bonekit.fem.deck import Deck, Material, Step, check_length, deck_name, distinct
 from bonekit.fem.deck_text import between, blocks, digits, lines, reals, wrapped
+from bonekit.fem.deck_ties import Tie
 from bonekit.image.writing import replacing
 
 ELEMENT_TYPES = {4: "C3D4", 8: "C3D8", 10: "C3D10"}
@@ -27,6 +28,12 @@ def write_calculix_deck(deck: Deck, path: Path | str) -> None:
     Each material has an element set MAT1, MAT2, ...; NALL and EALL hold all nodes and elements.
     Each step says all that holds and acts in it (OP=NEW), prints the displacement of all nodes and
     the reactions of each constraint to the .dat file, and writes stress and strain.
+
+    A rigid cap is linear equations (``*EQUATION``, small rotations) between its nodes and two more:
+    the first, PIVOT_ and the cap's name, has the pivot's translation, the second, TURN_ and the
+    name, the rotation in rad for its displacement. Both solvers read these, while their
+    ``*RIGID BODY`` differ. The force through a cap is the total of its nodes' RF. Springs are
+    elements SPRING1.
 
     Parameters
     ----------
@@ -44,8 +51,11 @@ def write_calculix_deck(deck: Deck, path: Path | str) -> None:
         _write_mesh(file, deck)
         _write_materials(file, deck)
         _write_sets(file, deck)
+        for number, tie in enumerate(deck.ties):
+            _write_tie(file, tie, deck.n_nodes + 2 * number + 1)
+        _write_springs(file, deck)
         for number, step in enumerate(deck.steps):
-            _write_step(file, step, "" if number == 0 else ", OP=NEW", deck.plastic)
+            _write_step(file, deck, step, "" if number == 0 else ", OP=NEW")
 
 
 def material_lines(name: str, material: Material) -> list[str]:
@@ -92,27 +102,69 @@ def _write_sets(file: BinaryIO, deck: Deck) -> None:
         file.write(lines([*between(",", faces[:, :1] + 1), ",S", digits(faces[:, 1] + 1)]))
 
 
-def _write_step(file: BinaryIO, step: Step, op: str, plastic: bool) -> None:
+def _write_tie(file: BinaryIO, tie: Tie, pivot: int) -> None:
+    """Write the reference nodes, `pivot` and the next, and the equations of the others."""
+    for number, name in enumerate((tie.pivot, tie.turn), start=pivot):
+        _text(file, f"*NODE, NSET={name}", f"{number},{_row(*tie.pivot_mm.tolist())}")
+    node, component, arm = tie.equations()
+    _text(file, "*EQUATION")
+    for axis in range(3):
+        own = component == axis
+        first = between(",", np.column_stack([node[own] + 1, component[own] + 1]))
+        follows = f",1.,{pivot},{axis + 1},-1.,{pivot + 1},{(axis + 1) % 3 + 1},"
+        second = f",{pivot + 1},{(axis + 2) % 3 + 1},"
+        arms = [reals(-arm[own, i, None], NUMBER) for i in range(2)]
+        file.write(lines(["4\n", *first, follows, arms[0], second, arms[1]]))
+
+
+def _write_springs(file: BinaryIO, deck: Deck) -> None:
+    groups = [group for step in deck.steps for group in step.spring_groups()]
+    first = deck.n_elements + 1
+    for number, (component, stiffness, nodes) in enumerate(groups, start=1):
+        _text(file, f"*ELEMENT, TYPE=SPRING1, ELSET=SPRING{number}")
+        own = np.arange(first, first + len(nodes))
+        file.write(lines(between(",", np.column_stack([own, nodes + 1]))))
+        first += len(nodes)
+        _text(file, f"*SPRING, ELSET=SPRING{number}", f"{component + 1}", _row(stiffness))
+
+
+def _write_step(file: BinaryIO, deck: Deck, step: Step, op: str) -> None:
     _text(file, f"** step: {step.name}")
-    if plastic:  # in increments, which the solver adapts
+    if deck.plastic:  # in increments, which the solver adapts
         _text(file, "*STEP, INC=1000", "*STATIC", "0.1,1.,1e-6,1.")
     else:
         _text(file, "*STEP", "*STATIC")
     node, component, value = step.held()
-    _text(file, f"*BOUNDARY{op}")
-    dof = between(",", np.column_stack([node, component, component]) + 1)
-    file.write(lines([*dof, ",", reals(value[:, None], NUMBER)]))
+    moved = [_of_pivots(deck, tie, number, tie.held) for number, tie in enumerate(deck.ties)]
+    if node.size or any(moved):
+        _text(file, f"*BOUNDARY{op}")
+        dof = between(",", np.column_stack([node, component, component]) + 1)
+        file.write(lines([*dof, ",", reals(value[:, None], NUMBER)]))
+        _text(file, *(f"{n},{c},{c},{_row(x)}" for part in moved for n, c, x in part))
     acting, force = step.forces()
-    if acting.size or op:
+    pushed = [_of_pivots(deck, tie, number, tie.acting) for number, tie in enumerate(deck.ties)]
+    if acting.size or op or any(pushed):
         _text(file, f"*CLOAD{op}")
     if acting.size:
         row, axis = np.nonzero(force)
         dof = between(",", np.column_stack([acting[row], axis]) + 1)
         file.write(lines([*dof, ",", reals(force[row, axis][:, None], NUMBER)]))
+    _text(file, *(f"{n},{c},{_row(x)}" for part in pushed for n, c, x in part))
     _text(file, "*NODE PRINT, NSET=NALL", "U")
-    for name in dict.fromkeys(deck_name(part.name) for part in step.constraints):
+    held = [*(part.name for part in step.constraints), *(cap.name for cap in step.caps)]
+    for name in dict.fromkeys(map(deck_name, held)):
         _text(file, f"*NODE PRINT, NSET={name}, TOTALS=YES", "RF")
+    for tie in deck.ties:
+        _text(file, *(f"*NODE PRINT, NSET={name}\nU" for name in (tie.pivot, tie.turn)))
     _text(file, "*NODE FILE", "U, RF", "*EL FILE", "S, E", "*END STEP")
+
+
+def _of_pivots(
+    deck: Deck, tie: Tie, number: int, components: list[tuple[int, float]]
+) -> list[tuple[int, int, float]]:
+    """Give reference node, component from 1 to 3, value; rotations are the second node's."""
+    first = deck.n_nodes + 2 * number + 1
+    return [(first + i // 3, i % 3 + 1, value) for i, value in components]
 
 
 def _row(*values: float) -> str:

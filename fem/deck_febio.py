@@ -16,12 +16,16 @@ import numpy as np
 from bonekit.errors import InputError
 from bonekit.fem.deck import Deck, Float, Int, Material, Step, deck_name, distinct
 from bonekit.fem.deck_text import PAD, Bytes, between, blocks, digits, lines, reals
+from bonekit.fem.deck_ties import Tie
 from bonekit.image.writing import replacing
 
 ELEMENT_TYPES = {4: "tet4", 8: "hex8", 10: "tet10"}
 FACE_TYPES = {3: "tri3", 4: "quad4", 6: "tri6"}
 NUMBER = "%+.12e"  # of fixed width, and without blanks
 AXES = "xyz"
+Springs = list[tuple[int, float, Int]]  # see `Step.spring_groups`
+FAR_MM = 1e5  # a sway of 1 mm at the near end stretches the spring by 5e-6 mm
+TRANSLATIONS, ROTATIONS = ("Rx", "Ry", "Rz"), ("Ru", "Rv", "Rw")
 PLOTTED = ("displacement", "stress", "Lagrange strain", "reaction forces")
 CONTROL = (
     "<Control>",
@@ -39,6 +43,10 @@ def write_febio(deck: Deck, path: Path | str) -> None:
     Each material is a part MAT1, MAT2, ... of its own. Displacements and forces rise linearly
     over each step, of one second.
 
+    A rigid cap is a rigid body without elements, its centre of mass the pivot; it turns by finite
+    rotations. FEBio's springs act along the line between their ends: each has a held end
+    `FAR_MM` away along its axis, so that the line keeps its direction.
+
     Parameters
     ----------
     deck : Deck
@@ -51,24 +59,32 @@ def write_febio(deck: Deck, path: Path | str) -> None:
         knows one slope that is not negative.
     """
     materials = [_material(n, m) for n, m in enumerate(deck.materials, start=1)]
+    bodies = [_body(n, t) for n, t in enumerate(deck.ties, start=len(materials) + 1)]
     with replacing(Path(path)) as temporary, temporary.open("wb") as file:
         _text(file, '<?xml version="1.0" encoding="ISO-8859-1"?>', "<!--")
         _text(file, *(line.replace("--", "- -") for line in deck.head), "-->")
         _text(file, '<febio_spec version="4.0">', '<Module type="solid"/>')
-        _text(file, "<Material>", *materials, "</Material>", "<Mesh>")
-        _write_mesh(file, deck)
+        _text(file, "<Material>", *materials, *bodies, "</Material>", "<Mesh>")
+        springs = [group for step in deck.steps for group in step.spring_groups()]
+        _write_nodes(file, "ALL", deck.nodes_mm, 1)
+        if springs:
+            _write_ground(file, deck, springs)
+        _write_elements(file, deck)
         _write_sets(file, deck)
         for number, step in enumerate(deck.steps, start=1):
             for name, _, nodes in _fixed(number, step):
                 _write_set(file, "NodeSet", name, nodes)
             for name, nodes, _ in _prescribed(number, step):
                 _write_set(file, "NodeSet", name, nodes)
+        if springs:
+            _write_pairs(file, deck, springs)
         _text(file, "</Mesh>", "<MeshDomains>")
         names = [f"MAT{n}" for n in range(1, len(materials) + 1)]
         _text(file, *(f'<SolidDomain name="{name}" mat="{name}"/>' for name in names))
         _text(file, "</MeshDomains>")
+        _text(file, *_discrete(springs))
         if deck.steps:
-            _write_steps(file, deck.steps)
+            _write_steps(file, deck)
         _text(file, "</febio_spec>")
 
 
@@ -95,13 +111,16 @@ def _slope(material: Material) -> tuple[float, float]:
     return float(stress[0]), float(slope[0])
 
 
-def _write_mesh(file: BinaryIO, deck: Deck) -> None:
-    _text(file, '<Nodes name="ALL">')
-    for part in blocks(len(deck.nodes_mm)):
-        number = digits(np.arange(part.start, part.stop) + 1, 0, PAD)
-        x, y, z = (reals(column[:, None], NUMBER) for column in deck.nodes_mm[part].T)
+def _write_nodes(file: BinaryIO, name: str, nodes_mm: Float, first: int) -> None:
+    _text(file, f'<Nodes name="{name}">')
+    for part in blocks(len(nodes_mm)):
+        number = digits(np.arange(part.start, part.stop) + first, 0, PAD)
+        x, y, z = (reals(column[:, None], NUMBER) for column in nodes_mm[part].T)
         file.write(lines(['<node id="', number, '">', x, ",", y, ",", z, "</node>"]))
     _text(file, "</Nodes>")
+
+
+def _write_elements(file: BinaryIO, deck: Deck) -> None:
     kind = ELEMENT_TYPES[deck.elements.shape[1]]
     for material, members in enumerate(deck.members, start=1):
         _text(file, f'<Elements type="{kind}" name="MAT{material}">')
@@ -131,7 +150,46 @@ def _write_set(file: BinaryIO, tag: str, name: str, members: Int) -> None:
     file.write(f'<{tag} name="{name}">'.encode() + numbers + f"</{tag}>\n".encode())
 
 
-def _write_steps(file: BinaryIO, steps: tuple[Step, ...]) -> None:
+def _body(number: int, tie: Tie) -> str:
+    centre = ",".join(NUMBER % x for x in tie.pivot_mm)
+    return (
+        f'<material id="{number}" name="{tie.pivot}" type="rigid body"><density>1</density>'
+        f"<center_of_mass>{centre}</center_of_mass></material>"
+    )
+
+
+def _write_ground(file: BinaryIO, deck: Deck, springs: Springs) -> None:
+    """Write the far ends of springs, numbered behind the nodes of the mesh."""
+    far = [deck.nodes_mm[nodes] + FAR_MM * np.eye(3)[component] for component, _, nodes in springs]
+    _write_nodes(file, "GROUND", np.vstack(far), deck.n_nodes + 1)
+
+
+def _write_pairs(file: BinaryIO, deck: Deck, springs: Springs) -> None:
+    """Write which nodes springs connect, and the set of their far ends."""
+    first = deck.n_nodes + 1
+    total = sum(len(nodes) for *_, nodes in springs)
+    _write_set(file, "NodeSet", "GROUND_HELD", np.arange(first, first + total) - 1)
+    for number, (_, _, nodes) in enumerate(springs, start=1):
+        far = np.arange(first, first + len(nodes))
+        _text(file, f'<DiscreteSet name="SPRING{number}">')
+        pairs = between(",", np.column_stack([nodes + 1, far]))
+        file.write(lines(["<delem>", *pairs, "</delem>"]))
+        _text(file, "</DiscreteSet>")
+        first += len(nodes)
+
+
+def _discrete(springs: Springs) -> list[str]:
+    kinds = [
+        f'<discrete_material id="{n}" name="SPRING{n}" type="linear spring"><E>{k:.12e}</E>'
+        "</discrete_material>"
+        for n, (_, k, _) in enumerate(springs, start=1)
+    ]
+    sets = [f'<discrete dmat="{n}" discrete_set="SPRING{n}"/>' for n in range(1, len(springs) + 1)]
+    return ["<Discrete>", *kinds, *sets, "</Discrete>"] if springs else []
+
+
+def _write_steps(file: BinaryIO, deck: Deck) -> None:
+    steps = deck.steps
     _text(file, "<MeshData>")
     for number, step in enumerate(steps, start=1):
         for name, _, values in _prescribed(number, step):
@@ -140,9 +198,13 @@ def _write_steps(file: BinaryIO, steps: tuple[Step, ...]) -> None:
     _text(file, "</MeshData>", "<Step>")
     for number, step in enumerate(steps, start=1):
         _text(file, f'<step id="{number}" name={quoteattr(step.name)}>', *CONTROL)
-        _text(file, "<Boundary>", *_boundary(number, step), "</Boundary>")
+        _text(file, "<Boundary>", *_boundary(number, step), *_followers(deck), "</Boundary>")
         if step.forces()[0].size:
             _text(file, "<Loads>", *_loads(number, step), "</Loads>")
+        if deck.ties:
+            _text(
+                file, "<Rigid>", *(x for tie in deck.ties for x in _rigid(number, tie)), "</Rigid>"
+            )
         _text(file, "</step>")
     _text(file, "</Step>", "<LoadData>")
     for number in range(1, len(steps) + 1):
@@ -189,6 +251,41 @@ def _boundary(number: int, step: Step) -> list[str]:
                 f"<dof>{name.split('_')[1]}</dof>{_value(number, name, values)}"
                 "<relative>0</relative></bc>"
             )
+    return out
+
+
+def _followers(deck: Deck) -> list[str]:
+    """Boundary conditions of the nodes of rigid bodies, and of the far ends of springs."""
+    out = [
+        f'<bc name="{tie.pivot}" type="rigid" node_set="{tie.name}"><rb>{tie.pivot}</rb></bc>'
+        for tie in deck.ties
+    ]
+    if any(step.supports for step in deck.steps):
+        dofs = "".join(f"<{a}_dof>1</{a}_dof>" for a in AXES)
+        out.append(
+            f'<bc name="GROUND_HELD" type="zero displacement" node_set="GROUND_HELD">{dofs}</bc>'
+        )
+    return out
+
+
+def _rigid(number: int, tie: Tie) -> list[str]:
+    """Hold and load a rigid body: its six components are x, y, z and turns about them."""
+    names, body = (*TRANSLATIONS, *ROTATIONS), f"<rb>{tie.pivot}</rb>"
+    fixed = "".join(f"<{names[i]}_dof>1</{names[i]}_dof>" for i, value in tie.held if value == 0)
+    out = [f'<rigid_bc type="rigid_fixed">{body}{fixed}</rigid_bc>'] if fixed else []
+    for i, value in tie.held:
+        kind, dof = ("displacement", AXES[i]) if i < 3 else ("rotation", names[i])
+        if value:
+            out.append(
+                f'<rigid_bc type="rigid_{kind}">{body}<dof>{dof}</dof><relative>0</relative>'
+                f'<value lc="{number}">{value:.12e}</value></rigid_bc>'
+            )
+    for i, value in tie.acting:
+        kind, more = ("force", "<load_type>0</load_type>") if i < 3 else ("moment", "")
+        out.append(
+            f'<rigid_load type="rigid_{kind}">{body}<dof>{names[i]}</dof><relative>0</relative>'
+            f'{more}<value lc="{number}">{value:.12e}</value></rigid_load>'
+        )
     return out
 
 

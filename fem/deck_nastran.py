@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bonekit.fem.deck import Deck, Material, Step, deck_name, distinct
 from bonekit.fem.deck_text import Bytes, blocks, digits, lines, reals, wrapped
+from bonekit.fem.deck_ties import Tie
 from bonekit.image.writing import replacing
 
 ELEMENT_TYPES = {4: "CTETRA", 8: "CHEXA", 10: "CTETRA"}
@@ -28,7 +29,8 @@ def write_nastran(deck: Deck, path: Path | str) -> None:
 
     Property and material 1, 2, ... are the materials of the deck. Sets are SET1 entries, each
     after a comment with its name; a surface is the set of its nodes, as bulk data have no sets of
-    faces. Steps are subcases. Elastic decks are for SOL 101, plastic ones for SOL 106 (MATS1 and
+    faces. Steps are subcases. A rigid cap is an RBE2 on a grid point of its own, behind the nodes;
+    springs are CELAS2. Elastic decks are for SOL 101, plastic ones for SOL 106 (MATS1 and
     TABLES1, of stress over total strain).
 
     Parameters
@@ -44,8 +46,13 @@ def write_nastran(deck: Deck, path: Path | str) -> None:
         for number, material in enumerate(deck.materials, start=1):
             _text(file, *_property(number, deck.elements.shape[1]), *_material(number, material))
         _write_sets(file, deck)
+        for number, tie in enumerate(deck.ties, start=1):
+            _write_tie(file, deck, number, tie)
+        _write_springs(file, deck)
         for number, step in enumerate(deck.steps, start=1):
             _write_step(file, number, step)
+            for place, tie in enumerate(deck.ties, start=1):
+                _text(file, *_pivot_lines(number, deck.n_nodes + place, tie))
         if deck.plastic and deck.steps:
             _text(file, "NLPARM  " + _integers(1, 10))
         _text(file, "ENDDATA")
@@ -56,7 +63,8 @@ def _case_control(deck: Deck) -> list[str]:
     out += ["DISPLACEMENT = ALL", "SPCFORCES = ALL", "STRESS = ALL", "STRAIN = ALL"]
     for number, step in enumerate(deck.steps, start=1):
         out += [f"SUBCASE {number}", f"  SUBTITLE = {step.name}", f"  SPC = {number}"]
-        out += [f"  LOAD = {number}"] if step.forces()[0].size else []
+        loaded = step.forces()[0].size or any(tie.acting for tie in deck.ties)
+        out += [f"  LOAD = {number}"] if loaded else []
         out += ["  NLPARM = 1"] if deck.plastic else []
     return out
 
@@ -152,6 +160,40 @@ def _write_step(file: BinaryIO, number: int, step: Step) -> None:
         head: list[str | Bytes] = [f"FORCE*  {number:16d}", digits(acting + 1, 16)]
         factor = f"{0:16d}{REAL % 1.0}*\n*       "
         file.write(lines([*head, factor, reals(force, REAL)]))
+
+
+def _write_tie(file: BinaryIO, deck: Deck, number: int, tie: Tie) -> None:
+    """Write a cap's pivot and its element, numbered behind those of the mesh."""
+    pivot = deck.n_nodes + number
+    x, y, z = (REAL % value for value in tie.pivot_mm.tolist())
+    _text(file, f"$ {tie.pivot}", f"GRID*   {pivot:16d}{' ' * 16}{x}{y}*", f"*       {z}")
+    first, rest = tie.nodes[:5] + 1, tie.nodes[5:] + 1
+    head = f"RBE2    {_integers(deck.n_elements + number, pivot, 123)}".encode()
+    file.write(head + wrapped(first, 5, 8) + _continued(rest))
+
+
+def _write_springs(file: BinaryIO, deck: Deck) -> None:
+    first = deck.n_elements + len(deck.ties) + 1
+    for component, stiffness, nodes in (g for step in deck.steps for g in step.spring_groups()):
+        own = digits(np.arange(first, first + len(nodes)), 16)
+        grid = digits(nodes + 1, 16)
+        file.write(lines(["CELAS2* ", own, REAL % stiffness, grid, f"{component + 1:16d}*\n*"]))
+        first += len(nodes)
+
+
+def _pivot_lines(number: int, pivot: int, tie: Tie) -> list[str]:
+    """Entries of a step for a pivot: what is prescribed, its force, its moment."""
+    zero = "".join(str(i + 1) for i, value in tie.held if value == 0)
+    out = [f"SPC1    {number:8d}{zero:>8s}{pivot:8d}"] if zero else []
+    for i, value in tie.held:
+        if value:
+            out += [f"SPC*    {number:16d}{pivot:16d}{i + 1:16d}{REAL % value}*", "*"]
+    for entry, offset in (("FORCE*", 0), ("MOMENT*", 3)):
+        vector = [dict(tie.acting).get(offset + i, 0.0) for i in range(3)]
+        if any(vector):
+            x, y, z = (REAL % value for value in vector)
+            out += [f"{entry:8s}{number:16d}{pivot:16d}{0:16d}{REAL % 1.0}*", f"*       {x}{y}{z}"]
+    return out
 
 
 def _integers(*values: int) -> str:

@@ -6,6 +6,7 @@ digits are made at once, from a table of four digits each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -36,7 +37,8 @@ def digits(values: Numbers, width: int = 0, fill: str = " ") -> Bytes:
     -------
     ndarray of uint8, (n, k * width)
     """
-    numbers = np.asarray(values).reshape(len(values), -1).astype(np.uint32)
+    table = np.asarray(values)
+    numbers = table.reshape(len(table), math.prod(table.shape[1:])).astype(np.uint32)
     width = width or len(str(numbers.max(initial=0)))
     out = np.empty((*numbers.shape, width + 3), dtype=np.uint8)  # whole groups of four fit
     rest = numbers
@@ -46,13 +48,14 @@ def digits(values: Numbers, width: int = 0, fill: str = " ") -> Bytes:
     out = out[..., 3:]
     for place in range(width - 1):
         out[..., place][numbers < min(10 ** (width - 1 - place), 2**32 - 1)] = ord(fill)
-    return out.reshape(len(numbers), -1)
+    return out.reshape(len(numbers), numbers.shape[1] * width)
 
 
 def reals(values: NDArray[np.float64], form: str) -> Bytes:
     """Numbers by a format of fixed width such as ``%16.9e``, (n, k) -> (n, k * width)."""
     text = (form * values.size) % tuple(values.ravel().tolist())
-    return np.frombuffer(text.encode("ascii"), dtype=np.uint8).reshape(len(values), -1)
+    letters = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+    return letters.reshape(len(values), letters.size // max(len(values), 1))
 
 
 def lines(columns: Sequence[str | Bytes]) -> bytes:

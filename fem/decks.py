@@ -7,7 +7,7 @@ mesh and of a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -238,15 +238,9 @@ def deck_of_model(
     Raises
     ------
     InputError
-        If the model has rigid caps or springs, which no deck holds, or see `deck_of`.
+        See `deck_of`.
     """
     mesh = model.mesh
-    left = [s.name for s in model.supports] + [cap.name for cap in model.caps]
-    if left:
-        raise InputError(
-            f"a deck holds no rigid caps and no springs, this model has {', '.join(left)}: take a "
-            "loading without them (head: spread, distal: clamped)"
-        )
     direction = mesh.grid.direction
     comments = [
         "coordinates, displacements and forces are along the axes of the mesh;",
@@ -263,9 +257,15 @@ def deck_of_model(
         bins_MPa,
         representative=representative,
         element_sets=region_sets(mesh),
-        steps=[Step("load", model.constraints, model.loads)],
+        steps=[on_axes(model, direction)],
         comments=comments,
     )
+
+
+def on_axes(model: Model, axes: Float) -> Step:
+    """Make one step of a model, the pivots of its caps in axes as its nodes."""
+    caps = tuple(replace(cap, pivot_mm=cap.pivot_mm @ axes) for cap in model.caps)
+    return Step("load", model.constraints, model.loads, model.supports, caps)
 
 
 def deck_of_mesh(

@@ -7,6 +7,7 @@ a deck on tetrahedra or bricks, with or without parts of bone cement.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
+from bonekit.fem.caps import RigidCap
+from bonekit.fem.conforming_model import ElasticSupport
 from bonekit.fem.deck import FACES, Step
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.model import Constraint, Load
@@ -24,7 +27,7 @@ from bonekit.meshing.voxel import VoxelMesh
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Patches = Mapping[str, NamedSet]
-CLAMPED = "clamped"
+Held = tuple[tuple[Constraint, ...], tuple[ElasticSupport, ...], tuple[RigidCap, ...]]
 
 
 def step_on_patches(
@@ -37,9 +40,11 @@ def step_on_patches(
     """Load a mesh as a load case says.
 
     Stance: the force acts evenly on the flat face of the cup or, without one, over the head's
-    patch as the cosine of the angle from its line; the distal shaft is held over the same length.
+    patch as the cosine of the angle from its line; a rigid cup takes the same nodes. The distal
+    shaft is held over the same length, by the same means.
     Fall: the head's patch or the cup's face is moved along the force, the pad's face rests.
-    Compression: the faces of the caps or, without these, of the endplates are held and moved.
+    Compression: the faces of the caps or, without these, of the endplates are held and moved; a
+    plate that bends or twists is rigid. Torsion: the same lengths of shaft are turned and held.
 
     Parameters
     ----------
@@ -50,23 +55,28 @@ def step_on_patches(
     patches : mapping of str to NamedSet
         Of `bonekit.meshing.named_sets.named_sets`.
     axes : ndarray, (3, 3)
-        Columns: the axes in which the step's forces and displacements stand.
+        Columns: the axes in which the step's forces and displacements stand, and in which the load
+        case's own caps have their components.
 
     Raises
     ------
     InputError
-        If there is no such load case, or it needs a rigid cap or springs.
+        If there is no such load case, or the mesh lacks what it needs.
     """
     if isinstance(anatomy, FemurAnatomy) and load.name == "single_leg_stance":
         return _stance(load, mesh, anatomy, patches, axes)
-    if isinstance(anatomy, VertebraAnatomy) and load.name == "endplate_compression":
-        return _compression(load, mesh, patches)
     if isinstance(anatomy, FemurAnatomy) and load.name == "sideways_fall":
         return _fall(load, mesh, anatomy, patches, axes)
+    if isinstance(anatomy, FemurAnatomy) and load.name == "shaft_torsion":
+        return _torsion(load, mesh, anatomy, axes)
+    if isinstance(anatomy, VertebraAnatomy) and load.name == "endplate_compression":
+        return _compression(load, mesh, patches)
+    if isinstance(anatomy, VertebraAnatomy) and load.name in ("forward_flexion", "combined"):
+        return _plate(load, mesh, patches, axes)
     raise InputError(
-        f"load case {load.name!r} can't be put on another mesh; known: single_leg_stance and "
-        "sideways_fall of a femur, endplate_compression of a vertebra. Leave the load out "
-        "(--no-load), or export the run's own bricks"
+        f"load case {load.name!r} can't be put on another mesh; known: single_leg_stance, "
+        "sideways_fall and shaft_torsion of a femur, endplate_compression, forward_flexion and "
+        "combined of a vertebra. Leave the load out (--no-load), or export the run's own bricks"
     )
 
 
@@ -77,29 +87,47 @@ def _stance(
     patches: Patches,
     axes: Float,
 ) -> Step:
-    head, distal = (load.parameters.get(k, v) for k, v in (("head", "spread"), ("distal", CLAMPED)))
-    if head != "spread" or distal != CLAMPED:
-        raise InputError(
-            f"a stance with head {head!r} and distal {distal!r} needs rigid caps or springs, which "
-            "decks don't hold; allowed: head spread, distal clamped. Leave the load out (--no-load)"
-        )
-    force = float(load.parameters["force_N"]) * (axes.T @ load.direction)
-    held = _distal(load, mesh, anatomy)
-    with_cup = "cup_face" in patches
-    patch = patches["cup_face" if with_cup else "head_cap"]
+    constraints, supports, caps = _held(load, mesh, anatomy, axes)
+    patch = patches.get("cup_face", patches["head_cap"])
     nodes, area = node_areas(mesh, patch)
-    if not with_cup:
+    if load.parameters.get("head", "spread") != "spread":
+        caps = (_cap(load, "femoral_head", nodes, axes), *caps)
+        return Step(load.name, constraints, (), supports, caps)
+    force = float(load.parameters["force_N"]) * (axes.T @ load.direction)
+    if "cup_face" not in patches:
         away = mesh.nodes_mm[nodes] - anatomy.head_centre_mm
         area = area * np.maximum(away @ -load.direction, 0) / np.linalg.norm(away, axis=1)
     spread = np.outer(area / area.sum(), force)
-    return Step(
-        load.name, (Constraint("distal_shaft", held),), (Load("femoral_head", nodes, spread),)
-    )
+    return Step(load.name, constraints, (Load("femoral_head", nodes, spread),), supports, caps)
 
 
-def _distal(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy) -> Int:
+def _held(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, axes: Float) -> Held:
+    """Hold the distal shaft: clamped, on a joint or a hinge, on springs, or free along the load."""
+    nodes = _lowest(mesh, anatomy, float(load.parameters["fixed_mm"]))
+    distal = load.parameters.get("distal", "clamped")
+    if distal == "pivot":
+        return (), (), (_cap(load, "distal_shaft", nodes, axes),)
+    if distal == "springs":
+        share = float(load.parameters["spring_N_mm"]) / len(nodes)
+        return (), (ElasticSupport("distal_shaft", nodes, share),), ()
+    components = (1, 2) if distal == "sliding" else (0, 1, 2)
+    return (Constraint("distal_shaft", nodes, components),), (), ()
+
+
+def _lowest(mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, length_mm: float) -> Int:
     height = anatomy.height_mm(mesh.nodes_mm)
-    return np.flatnonzero(height <= height.min() + float(load.parameters["fixed_mm"]) + 1e-6)
+    return np.flatnonzero(height <= height.min() + length_mm + 1e-6)
+
+
+def _cap(load: LoadCase, name: str, nodes: Int, axes: Float) -> RigidCap:
+    """Put a rigid cap of the load case on other nodes, its pivot in the axes."""
+    for cap in load.caps:
+        if cap.name == name:
+            return replace(cap, nodes=nodes, pivot_mm=cap.pivot_mm @ axes)
+    raise InputError(
+        f"load case {load.name} has no rigid cap {name!r} to put on another mesh; it has "
+        f"{', '.join(cap.name for cap in load.caps) or 'none'}"
+    )
 
 
 def _fall(
@@ -110,35 +138,42 @@ def _fall(
     axes: Float,
 ) -> Step:
     """Press the head along the first axis against the pad, which rests on the ground."""
-    distal = load.parameters["distal"]
-    if distal not in (CLAMPED, "sliding") or "pad_face" not in patches:
+    if "pad_face" not in patches:
         raise InputError(
-            f"a sideways fall with distal {distal!r} {'and' if 'pad_face' in patches else 'and no'}"
-            " pad can't be put on another mesh; needed: distal clamped or sliding (a hinge is a "
-            "rigid cap, which decks don't hold) and a pad (--pad)"
+            "a sideways fall on another mesh needs a pad of bone cement on the trochanter, which "
+            "rests on the ground: add it (--pad)"
         )
-    head, _ = node_areas(mesh, patches["cup_face" if "cup_face" in patches else "head_cap"])
+    head, _ = node_areas(mesh, patches.get("cup_face", patches["head_cap"]))
     ground, _ = node_areas(mesh, patches["pad_face"])
     travel = float(np.sign(axes[:, 0] @ load.direction)) * float(load.parameters["travel_mm"])
-    return Step(
-        load.name,
-        (
-            Constraint("femoral_head", head, (0,), travel),
-            Constraint("greater_trochanter", ground, (0,)),
-            Constraint(
-                "distal_shaft",
-                _distal(load, mesh, anatomy),
-                (0, 1, 2) if distal == CLAMPED else (1, 2),
-            ),
-        ),
+    constraints, _, caps = _held(load, mesh, anatomy, axes)
+    pressed = (
+        Constraint("femoral_head", head, (0,), travel),
+        Constraint("greater_trochanter", ground, (0,)),
     )
+    return Step(load.name, (*pressed, *constraints), caps=caps)
 
 
-def _compression(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches) -> Step:
+def _torsion(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, axes: Float) -> Step:
+    length = float(load.parameters["grip_mm"])
+    height = anatomy.height_mm(mesh.nodes_mm)
+    top = anatomy.flare_mm
+    grip = np.flatnonzero((height >= top - length - 1e-6) & (height <= top + 1e-6))
+    held = Constraint("distal_shaft", _lowest(mesh, anatomy, length))
+    return Step(load.name, (held,), caps=(_cap(load, "upper_shaft", grip, axes),))
+
+
+def _endplates(mesh: VoxelMesh | TetMesh, patches: Patches) -> tuple[Int, Int]:
+    """Nodes of the inferior and the superior endplate, or of the caps on them."""
     names = ("inferior_face", "superior_face")
     if "cap_superior_face" in patches:
         names = ("cap_inferior_face", "cap_superior_face")
     bottom, top = (node_areas(mesh, patches[name])[0] for name in names)
+    return bottom, top
+
+
+def _compression(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches) -> Step:
+    bottom, top = _endplates(mesh, patches)
     down = -float(load.parameters["strain"]) * float(load.parameters["height_mm"])
     return Step(
         load.name,
@@ -147,6 +182,13 @@ def _compression(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches) ->
             Constraint("superior_endplate", top, (2,), down),
         ),
     )
+
+
+def _plate(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches, axes: Float) -> Step:
+    """Load the upper endplate through a rigid plate, the lower one held."""
+    bottom, top = _endplates(mesh, patches)
+    held = Constraint("inferior_endplate", bottom)
+    return Step(load.name, (held,), caps=(_cap(load, "superior_endplate", top, axes),))
 
 
 def node_areas(mesh: VoxelMesh | TetMesh, patch: NamedSet) -> tuple[Int, Float]:

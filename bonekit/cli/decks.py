@@ -62,11 +62,12 @@ def export(
         With --tetra: a pad of bone cement on the greater trochanter, which rests on the
         ground in a sideways fall.
     load
-        With --tetra: the deck's load by name, single_leg_stance, sideways_fall (with --pad) or
-        endplate_compression; its numbers are those that the case states for it, or the defaults.
-        Without a name it is the load of the run.
+        With --tetra: the deck's load by name, single_leg_stance, sideways_fall (with --pad),
+        shaft_torsion, endplate_compression, forward_flexion or combined; its numbers are those
+        that the case states for it, or the defaults. Without a name it is the load of the run.
     distal
-        With --load sideways_fall: clamped or sliding; a hinge is nothing that decks hold.
+        With --load sideways_fall: pivot (a hinge), clamped or sliding; with --load
+        single_leg_stance: clamped or springs, or pivot where the case guides the head.
     no_load
         Tetrahedra without supports and load, in world coordinates (LPS) and not along the axes of
         the load, which the head of the deck says.

@@ -1,7 +1,9 @@
-"""Solids that are images of a block, in curved tetrahedra of ten nodes, and stresses at a node."""
+"""Images of a block in curved tetrahedra of ten nodes, stresses at a node, CalculiX."""
 
 import itertools
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,3 +67,33 @@ def stress_at() -> StressAt:
         return np.asarray(np.mean(found, axis=0))
 
     return at
+
+
+@pytest.fixture(scope="session")
+def run_ccx() -> Callable[[Path], tuple[Float, dict[str, Float]]]:
+    """Solve a deck by CalculiX; displacements, (n_nodes, 3), and the total reaction of each set."""
+    return _run_ccx
+
+
+def _run_ccx(deck: Path) -> tuple[Float, dict[str, Float]]:
+    done = subprocess.run(
+        ["ccx", deck.stem],
+        cwd=deck.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert "Job finished" in done.stdout, done.stdout[-2000:]
+    assert "*WARNING" not in done.stdout, done.stdout[-2000:]
+    displacement: list[list[float]] = []
+    reaction: dict[str, Float] = {}
+    current = ""
+    for line in deck.with_suffix(".dat").read_text().splitlines():
+        if "for set" in line:
+            current = f"{line.split()[0]} {line.split('for set')[1].split()[0]}"
+        elif current == "displacements NALL" and len(line.split()) == 4:
+            displacement.append([float(x) for x in line.split()[1:]])
+        elif current.startswith("total") and len(line.split()) == 3:
+            reaction[current.split()[1]] = np.array([float(x) for x in line.split()])
+    return np.array(displacement), reaction

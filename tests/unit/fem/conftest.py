@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import pyvista as pv
 
+from bonekit.fem.caps import RigidCap
+from bonekit.fem.conforming_model import ElasticSupport
 from bonekit.fem.deck import FACES, Deck, Step
 from bonekit.fem.decks import deck_of
 from bonekit.fem.model import Constraint, Load
@@ -85,3 +87,30 @@ def block() -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
 def sample() -> Callable[..., Deck]:
     """Deck of elements of so many nodes, of one or two steps."""
     return _sample
+
+
+def _tied(n_nodes: int) -> Deck:
+    """Deck of a block on uneven springs, its top a rigid cap that is held, moved and twisted."""
+    nodes, elements = _block(n_nodes)
+    z = nodes[:, 2]
+    bottom, top = np.flatnonzero(z < z.min() + 1e-6), np.flatnonzero(z > z.max() - 1e-6)
+    cap = RigidCap(
+        "head",
+        top[::-1],
+        nodes[top].mean(axis=0) + np.array([0.5, 0.25, 3.0]),
+        (0.0, -0.02, None),
+        (None, 0.001, None),
+        (7.0, 0.0, -100.0),
+        (30.0, 0.0, 0.0),
+    )
+    stiffness = np.tile([40.0, 0.0, 60.0], (bottom.size, 1))
+    stiffness[0] = 80.0
+    step = Step("press", (), (), (ElasticSupport("bed", bottom, stiffness),), (cap,))
+    E = np.random.default_rng(0).choice(MODULI, len(elements))
+    return deck_of(nodes, elements, E, 0.3, 0.0, steps=[step])[0]
+
+
+@pytest.fixture
+def tied() -> Callable[[int], Deck]:
+    """Deck with a rigid cap and springs, of elements of so many nodes."""
+    return _tied

@@ -1,6 +1,5 @@
 """Steps, sets and materials of decks on a bone with parts whose surfaces are known."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +10,13 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
 from bonekit.fem.deck import Deck
-from bonekit.fem.decks import WRITERS, deck_of_model, write_deck
+from bonekit.fem.decks import WRITERS, write_deck
+from bonekit.fem.flexion import ForwardFlexion
 from bonekit.fem.load_on_patches import node_areas
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.loaded_deck import PMMA, loaded_deck
-from bonekit.fem.model import Constraint, Model
+from bonekit.fem.shaft import ShaftTorsion
+from bonekit.fem.stance import SingleLegStance
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.columns import WithParts
 from bonekit.meshing.fitted_parts import fitted_parts
@@ -149,6 +150,55 @@ def test_a_stance_presses_on_the_head() -> None:
     assert set(deck.node_sets) == {"N_head_cap", "N_distal_face"}
 
 
+def test_caps_and_springs_of_a_stance_are_put_on_another_mesh() -> None:
+    labels, anatomy = femur()
+    loading = SingleLegStance(head="guided", distal="springs", fixed_mm=20.0)
+    axes = loading.axes(anatomy)
+    load = loading.on(voxel_mesh(labels, 3.0, axes), anatomy, labels.grid)
+    mesh = in_tetrahedra(voxel_mesh(labels, 3.0, regions=ALL), 4)
+    E = np.full(mesh.n_elements, 1000.0)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, load, axes)
+    (step,) = deck.steps
+    (cup,), (bed,) = step.caps, step.supports
+    assert step.constraints == step.loads == ()
+    np.testing.assert_allclose(cup.pivot_mm, anatomy.head_centre_mm @ axes, atol=1e-9)
+    np.testing.assert_allclose(cup.force_N, axes.T @ load.direction * 1000.0, atol=1e-9)
+    assert cup.displacement_mm == (0.0, 0.0, None)
+    np.testing.assert_array_equal(cup.nodes, deck.node_sets["N_head_cap"])
+    height = anatomy.height_mm(mesh.nodes_mm)
+    np.testing.assert_array_equal(bed.nodes, np.flatnonzero(height <= height.min() + 20.0 + 1e-6))
+    assert step.springs()[1].sum(axis=0) == pytest.approx([1e5] * 3)
+
+
+def test_a_plate_on_a_vertebra_and_a_twisted_shaft() -> None:
+    labels, anatomy = block()
+    bend = ForwardFlexion(force_N=300.0)
+    load = bend.on(voxel_mesh(labels, 2.0, anatomy.frame), anatomy, labels.grid)
+    mesh = in_tetrahedra(voxel_mesh(labels, 2.0), 4)
+    E = np.full(mesh.n_elements, 1000.0)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, load, anatomy.frame)
+    (plate,), (held,) = deck.steps[0].caps, deck.steps[0].constraints
+    z = deck.nodes_mm[:, 2]
+    np.testing.assert_array_equal(plate.nodes, np.flatnonzero(z > z.max() - 1e-6))
+    np.testing.assert_array_equal(held.nodes, np.flatnonzero(z < z.min() + 1e-6))
+    (own,) = load.caps
+    assert plate.force_N == own.force_N
+    np.testing.assert_allclose(anatomy.frame @ plate.pivot_mm, own.pivot_mm, atol=1e-9)
+
+    bone, femoral = femur()
+    twist = ShaftTorsion(grip_mm=12.0)
+    load = twist.on(voxel_mesh(bone, 3.0, femoral.frame), femoral, bone.grid)
+    mesh = in_tetrahedra(voxel_mesh(bone, 3.0), 4)
+    E = np.full(mesh.n_elements, 1000.0)
+    deck, _ = loaded_deck(mesh, E, 0.3, femoral, load, femoral.frame)
+    (grip,), (held,) = deck.steps[0].caps, deck.steps[0].constraints
+    height = femoral.height_mm(mesh.nodes_mm)
+    within = (height >= femoral.flare_mm - 12.0 - 1e-6) & (height <= femoral.flare_mm + 1e-6)
+    np.testing.assert_array_equal(grip.nodes, np.flatnonzero(within))
+    np.testing.assert_array_equal(held.nodes, np.flatnonzero(height <= height.min() + 12.0 + 1e-6))
+    assert grip.moment_Nmm == (0.0, 0.0, 10_000.0)
+
+
 def test_a_fall_presses_the_head_towards_the_pad() -> None:
     labels, anatomy = femur()
     made = fitted_parts(labels, anatomy, ["pad", "cup"], RIGHT, -RIGHT)
@@ -166,7 +216,7 @@ def test_a_fall_presses_the_head_towards_the_pad() -> None:
     deck, _ = loaded_deck(mesh, E, 0.3, anatomy, load, np.diag([-1.0, -1.0, 1.0]), made.parts)
     assert deck.steps[0].constraints[0].displacement_mm == -1.0
     bare = made.parts[1:]
-    with pytest.raises(InputError, match="and no pad can't be put on another mesh"):
+    with pytest.raises(InputError, match="needs a pad of bone cement"):
         loaded_deck(mesh, E, 0.3, anatomy, load, np.eye(3), bare)
 
 
@@ -206,8 +256,8 @@ def test_interfaces_lie_between_two_regions() -> None:
 
 
 def test_what_a_deck_cannot_hold_is_refused(tmp_path: Path) -> None:
-    for numbers, word in (({"head": "cup"}, "'cup'"), ({"distal": "pivot"}, "'pivot'")):
-        with pytest.raises(InputError, match=f"{word}.*needs rigid caps or springs"):
+    for numbers, cap in (({"head": "cup"}, "femoral_head"), ({"distal": "pivot"}, "distal_shaft")):
+        with pytest.raises(InputError, match=f"has no rigid cap '{cap}' to put on another mesh"):
             stance(False, np.eye(3), STANCE | numbers)
     labels, anatomy = block()
     mesh = voxel_mesh(labels, 2.0, anatomy.frame)
@@ -241,24 +291,3 @@ def test_parts_belong_to_a_bone() -> None:
     assert fitted_parts(labels, anatomy, []).labels is labels
     with pytest.raises(InputError, match="from back to front"):
         fitted_parts(bone, femoral, ["cup"], femoral.frame[:, 1])
-
-
-def test_models_with_rigid_caps_or_springs_give_no_deck(
-    springs: Callable[[VoxelMesh], Model],
-) -> None:
-    mesh = VoxelMesh(np.ones((2, 2, 2), np.uint8), Grid.of((2, 2, 2), 2.0), {1: "bone"})
-    with pytest.raises(InputError, match="no rigid caps and no springs, this model has ground"):
-        deck_of_model(springs(mesh))
-
-
-@pytest.fixture
-def springs() -> Callable[[VoxelMesh], Model]:
-    """A model on springs."""
-    from bonekit.fem.conforming_model import ElasticSupport
-
-    def on(mesh: VoxelMesh) -> Model:
-        support = ElasticSupport("ground", np.arange(4), 10.0)
-        held = (Constraint("side", np.arange(4, 8)),)
-        return Model(mesh, np.full(mesh.n_elements, 1e3), 0.3, held, (), (support,))
-
-    return on
