@@ -83,8 +83,12 @@ class Supported:
             return fem.assemble_matrix(self.stiffness, bcs=self.supports).to_scipy()
         import dolfinx.fem.petsc as fem_petsc
 
-        A = fem_petsc.assemble_matrix(self.stiffness, bcs=self.supports)
-        A.assemble()
+        # Entries find their place by blocks of three in a third of the time; multigrid wants rows.
+        blocks = fem_petsc.create_matrix(self.stiffness, "baij")
+        fem_petsc.assemble_matrix(blocks, self.stiffness, bcs=self.supports)
+        blocks.assemble()
+        A = blocks.convert("aij", petsc().Mat())
+        blocks.destroy()
         return A
 
     def dot(self, a: Any, b: Any) -> float:

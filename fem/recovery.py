@@ -18,7 +18,7 @@ from bonekit.meshing.quadrature import shape_functions
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-_CHUNK = 50_000  # elements at a time: bounds the memory
+_CHUNK = 10_000  # elements at a time: bounds the memory, and stays in the cache
 _CENTROID = {4: (0.25,) * 3, 10: (0.25,) * 3, 8: (0.5,) * 3}
 
 
