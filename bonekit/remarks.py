@@ -130,8 +130,9 @@ def _density(finished: Finished) -> Iterator[Remark]:
 def _lost_regions(finished: Finished) -> Iterator[Remark]:
     """Name the regions that are too small or thin for a cube of their own."""
     mesh, labels = finished.problem.model.mesh, finished.segmentation.labels
+    drawn = set(labels.names.values())  # bone cement is in no label
     for value, name in mesh.names.items():
-        if labels.mask(name).any() and not (mesh.region == value).any():
+        if name in drawn and labels.mask(name).any() and not (mesh.region == value).any():
             yield Remark(
                 severity="warning",
                 code="region-lost",

@@ -14,6 +14,7 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.landmark import Landmark
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
+from bonekit.fem.caps import CapMotion
 from bonekit.fem.model import Solution
 from bonekit.image import read_labels, write
 from bonekit.image.volume import Grid
@@ -115,10 +116,12 @@ def load_mesh(path: Path) -> VoxelMesh:
 
 
 def save_solution(path: Path, solution: Solution) -> None:
-    """Write a solution as .npz; of rigid caps, which no load case of a run has, only the forces."""
+    """Write a solution as .npz."""
     apart = ("reaction_N", "caps")
     arrays: dict[str, Any] = {k: v for k, v in vars(solution).items() if k not in apart}
     arrays |= {f"reaction_N/{name}": force for name, force in solution.reaction_N.items()}
+    for name, motion in solution.caps.items():
+        arrays |= {f"caps/{name}/{part}": value for part, value in vars(motion).items()}
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 
@@ -130,5 +133,10 @@ def load_solution(path: Path) -> Solution:
         reactions = {
             k.removeprefix("reaction_N/"): v for k, v in file.items() if k.startswith("reaction_N/")
         }
+        moved: dict[str, dict[str, Float]] = {}
+        for key in (k for k in file.files if k.startswith("caps/")):
+            _, name, part = key.split("/")
+            moved.setdefault(name, {})[part] = file[key]
+    caps = {name: CapMotion(**parts) for name, parts in moved.items()}
     plainly["history"] = tuple(plainly["history"].tolist())
-    return Solution(**plainly, reaction_N=reactions)
+    return Solution(**plainly, reaction_N=reactions, caps=caps)

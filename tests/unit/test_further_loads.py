@@ -10,6 +10,8 @@ import pytest
 
 from bonekit.case import Case, parse_case, read_case
 from bonekit.errors import InputError
+from bonekit.image import LabelMap, write
+from bonekit.phantom import ScannerParameters, vertebra_phantom
 from bonekit.pipeline import report_again, run, solve_again, stages
 
 if TYPE_CHECKING:
@@ -70,3 +72,64 @@ def test_a_load_for_another_bone_is_refused_at_once(patient: Patient, tmp_path: 
     content["load"] = {"case": "endplate_compression"}
     with pytest.raises(InputError, match="endplate_compression is for a vertebra"):
         run(patient.ct, tmp_path / "run", case=parse_case(content, "of a test"))
+
+
+LOADS: tuple[dict[str, Any], ...] = (
+    {"case": "single_leg_stance", "head": "cup"},
+    {"case": "single_leg_stance", "head": "guided", "distal": "pivot", "pivot_mm": 100.0},
+    {"case": "single_leg_stance", "distal": "springs", "cement_mm": 5.0},
+    {"case": "single_leg_stance", "convention": "leuven"},
+    {"case": "single_leg_stance", "convention": "lyon"},
+    {"case": "single_leg_stance", "convention": "nijmegen"},
+    {"case": "sideways_fall", "distal": "clamped"},
+    {"case": "sideways_fall", "cement_mm": 5.0, "distal": "pivot"},
+    {"case": "walking"},
+    {"case": "stair_climbing"},
+    {"case": "shaft_torsion"},
+    {"case": "four_point_bending"},
+    {
+        "case": "named_sets",
+        "held": [{"set": "distal_face"}],
+        "loaded": [{"set": "head_cap", "force_N": [0.0, 0.0, -1000.0]}],
+    },
+)
+OF_A_VERTEBRA: tuple[dict[str, Any], ...] = (
+    {"case": "endplate_compression", "strain": 0.019},
+    {"case": "endplate_compression", "cement_mm": 5.0},
+    {"case": "forward_flexion"},
+    {"case": "combined", "torsion_Nmm": 2000.0},
+)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_every_load_of_a_femur_runs_to_a_report(patient: Patient, tmp_path: Path) -> None:
+    content = case_of(patient, list(LOADS)).model_dump(mode="json")
+    content |= {"intact": {"compare": False}, "patient": {"mass_kg": 70}}
+    result = run(patient.ct, tmp_path / "run", case=parse_case(content, "of a test"))
+    assert [one.load_case.name for one in result.other_loads] == [load["case"] for load in LOADS]
+    assert all(one.strength_N > 0 and one.stiffness_N_mm > 0 for one in result.other_loads)
+    for one in result.other_loads:
+        assert (tmp_path / "run" / one.folder / "report.html").is_file()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_every_load_of_a_vertebra_runs_to_a_report(tmp_path: Path) -> None:
+    scanner = ScannerParameters(spacing_mm=(1.5, 1.5, 2.0), supersampling=1)
+    made = vertebra_phantom(scanner=scanner, seed=2)
+    write(made.ct, tmp_path / "ct.nii.gz")
+    mask = made.labels.mask("cortex", "trabecular").astype("u1")
+    write(LabelMap(mask, made.ct.grid, {1: made.bone}), tmp_path / "labels.nii.gz")
+    first, *more = OF_A_VERTEBRA
+    content = {
+        "bone": made.bone,
+        "mesh": {"edge_mm": 4.0},
+        "uncertainty": {"calibration": False},
+        "segmentation": {"labels": str(tmp_path / "labels.nii.gz")},
+        "load": first,
+        "more_loads": more,
+    }
+    result = run(tmp_path / "ct.nii.gz", tmp_path / "run", case=parse_case(content, "of a test"))
+    names = [result.load_case.name, *(one.load_case.name for one in result.other_loads)]
+    assert names == [load["case"] for load in OF_A_VERTEBRA]
+    assert result.strength_N > 0
+    assert all(one.strength_N > 0 for one in result.other_loads)

@@ -8,6 +8,7 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.landmark import Landmark
 from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
+from bonekit.fem.caps import CapMotion
 from bonekit.fem.model import Solution
 from bonekit.image import Grid, LabelMap
 from bonekit.meshing.voxel import VoxelMesh
@@ -117,6 +118,7 @@ def test_solution_comes_back_with_its_reactions(tmp_path: Path) -> None:
         energy_balance=3e-11,
         iterations=17,
         history=(1.0, 1e-4, 1e-9),
+        caps={"cup": CapMotion(vector(), vector(), vector(), vector())},
     )
     save_solution(tmp_path / "solution.npz", made)
     again = load_solution(tmp_path / "solution.npz")
@@ -124,6 +126,9 @@ def test_solution_comes_back_with_its_reactions(tmp_path: Path) -> None:
     for name, force in made.reaction_N.items():
         assert_array_equal(again.reaction_N[name], force)
     assert again.history == made.history
+    assert again.caps.keys() == made.caps.keys()
+    for part, value in vars(made.caps["cup"]).items():
+        assert_array_equal(vars(again.caps["cup"])[part], value, err_msg=part)
     for name in vars(made).keys() - {"reaction_N", "caps", "history"}:
         assert_array_equal(vars(again)[name], vars(made)[name], err_msg=name)
     assert isinstance(again.iterations, int)
