@@ -120,16 +120,51 @@ def read_nifti(path: Path) -> Nifti:
             ) from error
     fields, order = _parse(content, path)
     shape = _shape(fields, path)
-    array = _voxels(content, fields, shape, order, path)
+    array = _scaled(_stored(content, fields, shape, order, path), fields)
     head = content[: int(fields["vox_offset"])]
     extensions = _extensions(head, fields.dtype.itemsize, order)
     return Nifti(array, Grid(shape, _affine(fields, shape, path)), extensions)
 
 
-def _voxels(
-    content: bytes, fields: Any, shape: tuple[int, int, int], order: str, path: Path
+def map_nifti(path: Path, name: Path | None = None) -> Nifti | None:
+    """Read the header of an unpacked ``.nii`` file; the voxels stay on the disk.
+
+    Parameters
+    ----------
+    path : Path
+    name : Path, optional
+        Of the file for errors, if `path` is a copy.
+
+    Returns
+    -------
+    Nifti, its array memory-mapped and its extensions left out; or None if the voxels need to be
+    scaled or have another order of bytes.
+
+    Raises
+    ------
+    InputError
+        As `read_nifti`.
+    """
+    named = name or path
+    if path.stat().st_size == 0:
+        raise InputError(f"{named} is not a NIfTI file: it is empty")
+    content = np.memmap(path, np.uint8, mode="r")
+    fields, order = _parse(content[: max(_LAYOUTS)].tobytes(), named)
+    shape = _shape(fields, named)
+    stored = _stored(content, fields, shape, order, named)
+    if _scale(fields) is not None or not stored.dtype.isnative:
+        return None
+    return Nifti(stored, Grid(shape, _affine(fields, shape, named)), ())
+
+
+def _stored(
+    content: bytes | NDArray[np.uint8],
+    fields: Any,
+    shape: tuple[int, int, int],
+    order: str,
+    path: Path,
 ) -> NDArray[Any]:
-    """Values of the voxels, scaled as the header says."""
+    """View of the voxels as they are in the file."""
     code = int(fields["datatype"])
     if code not in _DTYPES:
         raise InputError(
@@ -144,14 +179,28 @@ def _voxels(
             f"{path} ends early: {len(content)} bytes where its header announces {expected}. "
             "Copy or export it again"
         )
-    stored = np.frombuffer(content, dtype, count, offset).reshape(shape, order="F")
+    return np.frombuffer(content, dtype, count, offset).reshape(shape, order="F")
+
+
+def _scaled(stored: NDArray[Any], fields: Any) -> NDArray[Any]:
+    """Values of the voxels, scaled as the header says."""
+    dtype = stored.dtype
     values = np.array(stored, dtype=dtype.newbyteorder("="), order="C")
-    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
-    if slope == 0 or not np.isfinite([slope, intercept]).all() or (slope, intercept) == (1, 0):
+    scale = _scale(fields)
+    if scale is None:
         return values
+    slope, intercept = scale
     scaled = values * slope + intercept  # float64
     whole = dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
     return scaled.astype(np.int64) if whole else scaled
+
+
+def _scale(fields: Any) -> tuple[float, float] | None:
+    """Slope and intercept of the header, if they do anything."""
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope == 0 or not np.isfinite([slope, intercept]).all() or (slope, intercept) == (1, 0):
+        return None
+    return slope, intercept
 
 
 def _parse(raw: bytes, path: Path) -> tuple[Any, Literal["<", ">"]]:

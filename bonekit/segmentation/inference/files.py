@@ -8,7 +8,6 @@ last: verdict, measures, hashes. Unfinished work lies in ``.<name>.partial``.
 from __future__ import annotations
 
 import json
-import mmap
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from torch import nn
 from bonekit import __version__
 from bonekit.errors import InputError
 from bonekit.image import LabelMap, write
+from bonekit.image.mapped import release
 from bonekit.image.writing import replacing
 from bonekit.runfolder import digest_of, digest_of_file, write_json
 from bonekit.segmentation.data.subjects import Subject
@@ -121,9 +121,14 @@ def to_files(
 def _predict(
     model: Model, networks: Networks, job: Job, settings: PredictSettings, progress: Progress
 ) -> None:
-    source = open_source(model, job.subject)
+    fresh = _json(job.partial / "state.json").get("key") != job.key
+    if fresh:
+        shutil.rmtree(job.partial, ignore_errors=True)
+        job.report.unlink(missing_ok=True)
+        job.partial.mkdir()
+    source = open_source(model, job.subject, job.partial)
     total = slabs_of(source, model.task, settings)
-    if _json(job.partial / "state.json").get("key") != job.key:
+    if fresh:
         _begin(job, source, model, settings)
     first = int(_json(job.partial / "state.json")["slabs"])
     outputs = _arrays(job, "r+")
@@ -138,10 +143,7 @@ def _predict(
 
 
 def _begin(job: Job, source: Source, model: Model, settings: PredictSettings) -> None:
-    """Put empty arrays on the disk, so that a full disk is found at once."""
-    shutil.rmtree(job.partial, ignore_errors=True)
-    job.report.unlink(missing_ok=True)
-    job.partial.mkdir()
+    """Put empty arrays on the disk, so that a full disk is found at once; then note the start."""
     empty = Outputs.empty(source.native, model.task, settings.samples, settings.probabilities)
     for name, array in vars(empty).items():
         if array is not None:
@@ -163,9 +165,7 @@ def _flush(outputs: Outputs) -> None:
     for array in vars(outputs).values():
         if isinstance(array, np.memmap):
             array.flush()
-            mapped = getattr(array.base, "base", None)
-            if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-                mapped.madvise(mmap.MADV_DONTNEED)  # what is on the disk need not stay in memory
+            release(array)
 
 
 def _note(job: Job, slabs: int) -> None:

@@ -1,8 +1,8 @@
 """The images of a subject, brought to the network's grid piece by piece.
 
 The same steps as `bonekit.segmentation.data.prepare` (crop, normalise, resample), without a
-normalised or resampled copy of the whole image: only the arrays as read are held. An array may be
-memory-mapped.
+normalised or resampled copy of the whole image. Voxels of files may stay on the disk; then tiles
+are read as they are needed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bonekit.errors import InputError
 from bonekit.image import Grid, Image, read
 from bonekit.image.files import suffix_of
+from bonekit.image.mapped import read_mapped, release
 from bonekit.segmentation.data.normalise import Scaling, nonzero_box, nonzero_mask, scaling
 from bonekit.segmentation.data.prepare import check_channels
 from bonekit.segmentation.data.resample import resample_image, target_grid
@@ -86,6 +87,7 @@ class Source:
             for index, channel in enumerate(self.channels):
                 if channel is not None:
                     made[index, start - low[0] : stop - low[0]] = channel.piece(first, last, grid)
+                    release(channel.image.array)
         return torch.from_numpy(made)
 
 
@@ -122,8 +124,18 @@ class Reader:
         self.low, self.band = low, self.source.block((0, 0, low), (nx, ny, stop))
 
 
-def open_source(model: Model, images: Subject | Sequence[Image | None]) -> Source:
+def open_source(
+    model: Model, images: Subject | Sequence[Image | None], scratch: Path | None = None
+) -> Source:
     """Prepare the images of a subject for a model.
+
+    Parameters
+    ----------
+    model : Model
+    images : Subject, or sequence of Image or None
+    scratch : Path, optional
+        Folder for voxels: those of files are then read as they are needed (`read_mapped`). By
+        default files are read into memory.
 
     Raises
     ------
@@ -134,19 +146,34 @@ def open_source(model: Model, images: Subject | Sequence[Image | None]) -> Sourc
     name = images.name if isinstance(images, Subject) else "images"
     if isinstance(images, Subject):
         _refuse_demo(model, images)
-        images = [None if path is None else read(path) for path in images.images]
+        images = [
+            None if path is None else _read(path, scratch, f"channel{index}")
+            for index, path in enumerate(images.images)
+        ]
     native = check_channels(images, model.task, name)
     views = [None if image is None else canonical(image) for image in images]
     low, high = nonzero_box(views)
     cropped = [None if view is None else view.crop(low, high) for view in views]
+    _release(cropped)
     inside = nonzero_mask(cropped) if model.plan.inside_nonzero else None
     channels = tuple(
         None if one is None else _channel(model, index, one, inside)
         for index, one in enumerate(cropped)
     )
+    _release(cropped)
     grid = next(one.grid for one in cropped if one is not None)
     box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
     return Source(channels, target_grid(grid, model.plan.spacing_mm), grid, native, box)
+
+
+def _read(path: Path, scratch: Path | None, name: str) -> Image:
+    return read(path) if scratch is None else read_mapped(path, scratch, name)
+
+
+def _release(images: Sequence[Image | None]) -> None:
+    for image in images:
+        if image is not None:
+            release(image.array)
 
 
 def canonical(image: Image) -> Image:

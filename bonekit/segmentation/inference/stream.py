@@ -6,7 +6,7 @@ soon as no later tile reaches a slice, it is divided by the weights and handed o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -14,6 +14,7 @@ from bonekit.segmentation.inference.tiles import Tiling, Triple
 
 Reader = Callable[[Triple, Triple], torch.Tensor]  # first voxel, tile -> (channels, ti, tj, tk)
 Network = Callable[[torch.Tensor, int], torch.Tensor]  # (batch, channels, ...), its number
+REACH = 16  # slices that tiles of a batch may lie apart: the ring holds them all
 
 
 def slab_count(slices: int, thickness: int) -> int:
@@ -51,8 +52,7 @@ def slabs(
     Tensor of float32, (slices, outputs, ni, nj)
     """
     last, base = tiles.shape[2], first * thickness
-    corners = tiles.corners
-    groups = [corners[n : n + batch] for n in range(0, len(corners), batch)]
+    groups = batches(tiles.corners, batch)
     depth = tiles.tile[2] + thickness + max(g[-1][2] - g[0][2] for g in groups)
     ring = torch.zeros((min(depth, last), outputs, *tiles.shape[:2]))
     for number, group in enumerate(groups):
@@ -66,6 +66,17 @@ def slabs(
             stop = min(base + thickness, last)
             yield _take(ring, base, stop) / tiles.weight(base, stop)[:, None]
             base = stop
+
+
+def batches(corners: Sequence[Triple], size: int, reach: int = REACH) -> list[list[Triple]]:
+    """Put tiles together that begin less than `reach` slices apart."""
+    found: list[list[Triple]] = []
+    for corner in corners:
+        if found and len(found[-1]) < size and corner[2] - found[-1][0][2] < reach:
+            found[-1].append(corner)
+        else:
+            found.append([corner])
+    return found
 
 
 def _add(

@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from bonekit.errors import InputError
-from bonekit.segmentation.inference.stream import slabs
+from bonekit.segmentation.inference.stream import batches, slabs
 from bonekit.segmentation.inference.tiles import Tiling, Triple, tiling
 
 IMAGE = torch.rand((2, 13, 9, 17), generator=torch.Generator().manual_seed(0))
@@ -27,8 +29,9 @@ def network(tiles: torch.Tensor, number: int) -> torch.Tensor:
 
 def reference(tiles: Tiling, batch: int) -> np.ndarray:
     total, weight = np.zeros((3, *tiles.shape)), np.zeros(tiles.shape)
-    for n, corner in enumerate(tiles.corners):
-        found = network(read(corner, tiles.tile)[None], n // batch)[0].numpy()
+    groups = batches(tiles.corners, batch)
+    for n, corner in ((n, corner) for n, group in enumerate(groups) for corner in group):
+        found = network(read(corner, tiles.tile)[None], n)[0].numpy()
         for index in np.ndindex(*tiles.tile):
             place = tuple(c + i for c, i in zip(corner, index, strict=True))
             if all(0 <= p < s for p, s in zip(place, tiles.shape, strict=True)):
@@ -70,6 +73,17 @@ def test_a_later_start_leaves_tiles_out() -> None:
 
     list(slabs(read, tiles, counted, 3, thickness=3, batch=2, first=4))
     assert 0 < len(numbers) < len(tiles.corners) / 2 / 2
+
+
+@pytest.mark.parametrize(("size", "reach"), [(1, 1), (4, 1), (4, 5), (100, 7)])
+def test_batches_are_full_and_reach_no_further_than_asked(size: int, reach: int) -> None:
+    corners = tiling((13, 9, 17), (8, 4, 6), 0.5).corners
+    groups = batches(corners, size, reach)
+    assert [corner for group in groups for corner in group] == list(corners)
+    for group, after in pairwise(groups):
+        assert len(group) <= size
+        assert group[-1][2] - group[0][2] < reach
+        assert len(group) == size or after[0][2] - group[0][2] >= reach
 
 
 def test_starts_are_spread_evenly_as_in_nnunet() -> None:
