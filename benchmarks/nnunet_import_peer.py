@@ -31,11 +31,10 @@ def predict(folder: Path, work: Path, name: str) -> None:
     predictor.initialize_from_trained_model_folder(str(folder), ("all",))
     out = work / "nnunet_predictions"
     out.mkdir(exist_ok=True)
-    cases = sorted((work / "nnUNet_raw" / name / "imagesTs").glob("*.nii.gz"))
-    targets = [str(out / case.name.removesuffix("_0000.nii.gz")) for case in cases]
-    predictor.predict_from_files_sequential([[str(c)] for c in cases], targets)
+    predictor.predict_from_files_sequential(str(work / "test" / "imagesTr"), str(out))
     torch.manual_seed(0)
-    patch = torch.randn(1, 1, *predictor.configuration_manager.patch_size)
+    channels = len(predictor.dataset_json["channel_names"])
+    patch = torch.randn(1, channels, *predictor.configuration_manager.patch_size)
     predictor.network.load_state_dict(predictor.list_of_parameters[0])
     with torch.inference_mode():
         logits = predictor.network.eval()(patch)

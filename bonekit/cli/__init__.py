@@ -12,7 +12,17 @@ import sys
 
 from cyclopts import CycloptsError
 
-from bonekit.cli import decks, density, info, meshes, patient, seg, seg_models, synthetic
+from bonekit.cli import (
+    decks,
+    density,
+    info,
+    meshes,
+    patient,
+    seg,
+    seg_evaluate,
+    seg_models,
+    synthetic,
+)
 from bonekit.cli.app import app
 from bonekit.errors import CalibrationError, ConvergenceError, InputError, MeshQualityError
 
@@ -25,6 +35,7 @@ __all__ = [
     "meshes",
     "patient",
     "seg",
+    "seg_evaluate",
     "seg_models",
     "synthetic",
 ]

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from bonekit.cli.app import Output, app
-from bonekit.cli.seg_data import GROUP, PLAIN, Bids, dataset_of, subjects_of, write_derivatives
+from bonekit.cli.seg_data import (
+    GROUP,
+    PLAIN,
+    Bids,
+    dataset_of,
+    subjects_of,
+    write_derivatives,
+)
 
 if TYPE_CHECKING:
     from bonekit.segmentation.data.subjects import Dataset
-    from bonekit.segmentation.evaluation import Evaluation
     from bonekit.segmentation.planning.plan import Plan
 
 Flag = Annotated[bool, Parameter(negative=())]
@@ -268,48 +274,6 @@ def predict(
     _say_verdicts(made)
 
 
-@seg.command
-def evaluate(
-    data: Path,
-    predictions: Path,
-    /,
-    *,
-    task: str,
-    out: Output,
-    by: list[str] | None = None,
-    group: str | None = None,
-    bids: Bids = PLAIN,
-) -> None:
-    """Judge predictions against references; stopped, the same command goes on.
-
-    Parameters
-    ----------
-    data
-        Data set with references.
-    predictions
-        Folder of label maps named as the subjects, as `bonekit seg predict` leaves them.
-    task
-        Name of a built-in task, or a task file.
-    out
-        Folder: evaluation.html, tables, scores.
-    by
-        Columns of the case sheet to show groups of; by default those with two to eight values.
-    group
-        Column that says which subjects belong together, such as patient.
-    """
-    from bonekit.segmentation.evaluation import evaluate as measure
-    from bonekit.segmentation.evaluation import pairs_of, write_report
-
-    dataset = dataset_of(data, task, bids)
-    out.mkdir(parents=True, exist_ok=True)
-    found = measure(
-        pairs_of(dataset, predictions), dataset.task, columns=by, group=group, folder=out
-    )
-    write_report(found, out)
-    _say_measures(found)
-    print(f"report: {out / 'evaluation.html'}")
-
-
 def _plan(dataset: Dataset, memory_GB: float | None) -> Plan:
     from bonekit.segmentation.planning.fingerprint import fingerprint
     from bonekit.segmentation.planning.rules import make_plan
@@ -327,11 +291,3 @@ def _say_verdicts(labels: Sequence[Path]) -> None:
             print(f"{finding['severity']}: {name}: {finding['message']}", file=sys.stderr)
         doubted += not report["sound"]
     print(f"{len(labels)} predicted, {doubted} to look at: {labels[0].parent}")
-
-
-def _say_measures(found: Evaluation) -> None:
-    from bonekit.segmentation.learning import measures
-
-    for one in measures(found):
-        span = "" if one.low is None else f" ({one.low:.3g} to {one.high:.3g})"
-        print(f"{one.name:>30} {one.value:.3g}{span}, {one.subjects} subjects")

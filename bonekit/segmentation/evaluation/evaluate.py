@@ -16,7 +16,7 @@ from bonekit.segmentation.evaluation.calibration import Reliability
 from bonekit.segmentation.evaluation.lesions import Froc, froc
 from bonekit.segmentation.evaluation.pairs import Pair, fingerprint
 from bonekit.segmentation.evaluation.score import FailureLoad, Score, from_plain, score, to_plain
-from bonekit.segmentation.evaluation.summary import Estimate, Row
+from bonekit.segmentation.evaluation.summary import Agreement, Estimate, Row
 from bonekit.segmentation.task import Task
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class Evaluation:
         label -> false lesions per subject -> sensitivity.
     failure_load : Estimate
         Change of the failure load in percent; nan if it was not asked for.
+    failure_load_limits : Agreement
+        Limits that 95 % of these changes lie in.
     pairs : tuple of Pair
         What was compared, for pictures.
     """
@@ -62,6 +64,7 @@ class Evaluation:
     froc: dict[str, Froc]
     sensitivity: dict[str, dict[str, float]]
     failure_load: Estimate
+    failure_load_limits: Agreement
     pairs: tuple[Pair, ...] = ()
 
 
@@ -96,7 +99,8 @@ def evaluate(
         Of the bootstrap.
     failure_load : callable, optional
         ``failure_load(name, labels)`` in N: the change from reference to prediction is what a
-        segmentation for mechanics is for.
+        segmentation for mechanics is for (`bonekit.strength_of_labels`). If it has a ``key``, kept
+        scores of another key are measured again.
     progress : callable, optional
         Told each subject's name when it is done.
 
@@ -128,7 +132,7 @@ def _kept(
         return score(pair, task, failure_load)
     target = Path(folder) / "scores" / f"{pair.name}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    asked = f"{VERSION} {task.model_dump_json()} {failure_load is not None} {fingerprint(pair)}"
+    asked = f"{VERSION} {task.model_dump_json()} {_key(failure_load)} {fingerprint(pair)}"
     key = hashlib.sha256(asked.encode()).hexdigest()
     if target.is_file():
         content = json.loads(target.read_text(encoding="utf-8"))
@@ -140,6 +144,11 @@ def _kept(
         text = json.dumps({"key": key, "score": to_plain(done)}, allow_nan=False)
         temporary.write_text(text, encoding="utf-8")
     return done
+
+
+def _key(failure_load: FailureLoad | None) -> str:
+    """Say how strengths were found: the hook's `key`, if it has one."""
+    return str(getattr(failure_load, "key", failure_load is not None))
 
 
 def gather(
@@ -176,6 +185,7 @@ def gather(
         {label: curve for label, curve in curves.items() if curve is not None},
         summary.sensitivities(scores),
         summary.estimate(change, units, seed),
+        summary.agreement(change),
     )
 
 

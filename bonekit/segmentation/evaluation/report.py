@@ -22,7 +22,7 @@ from bonekit.segmentation.evaluation.calibration import Reliability
 from bonekit.segmentation.evaluation.evaluate import Evaluation
 from bonekit.segmentation.evaluation.pairs import Pair, masks, opened
 from bonekit.segmentation.evaluation.score import Score, to_plain
-from bonekit.segmentation.evaluation.summary import Estimate, Row
+from bonekit.segmentation.evaluation.summary import Agreement, Estimate, Row
 
 WORST = 3  # cases pictured for each output
 TITLES: Mapping[str, str] = {
@@ -89,6 +89,7 @@ def plain(evaluation: Evaluation) -> dict[str, Any]:
         "lesion_ece": {k: _number(v.ece) for k, v in evaluation.lesion_reliability.items()},
         "sensitivity_at_false_per_subject": evaluation.sensitivity,
         "failure_load_change_percent": _plain_estimate(evaluation.failure_load),
+        "failure_load_limits_percent": _plain_estimate(evaluation.failure_load_limits),
         "scores": [to_plain(one) for one in evaluation.scores],
     }
 
@@ -111,7 +112,7 @@ def render(evaluation: Evaluation) -> str:
         tables=_tables(evaluation),
         groups=_group_tables(evaluation),
         sensitivity=_sensitivity(evaluation),
-        failure_load=estimated(evaluation.failure_load) if evaluation.failure_load.n else "",
+        failure_load=_failure_loads(evaluation),
         charts=_charts(evaluation),
         worst=[_picture(*one) for one in worst(evaluation)],
     )
@@ -175,6 +176,34 @@ def _sensitivity(evaluation: Evaluation) -> tuple[list[str], Lines]:
             for label, found in evaluation.sensitivity.items()
         ],
     )
+
+
+def _failure_loads(evaluation: Evaluation) -> tuple[str, list[str], Lines]:
+    """Mean change with its limits, and a table of all subjects; empty if it was not asked for."""
+    known = [one for one in evaluation.scores if one.failure_load]
+    if not known:
+        return "", [], []
+    lines = [
+        [
+            one.name,
+            f"{one.failure_load['reference_N']:.0f}",
+            f"{one.failure_load['prediction_N']:.0f}",
+            _short(one.failure_load["change_percent"]),
+        ]
+        for one in known
+    ]
+    return (
+        in_words(evaluation.failure_load, evaluation.failure_load_limits),
+        ["Subject", "Reference, N", "Prediction, N", "Change, %"],
+        [[UNDEFINED if cell == "nan" else cell for cell in line] for line in lines],
+    )
+
+
+def in_words(mean: Estimate, limits: Agreement) -> str:
+    """Say how much a failure load changes, in percent."""
+    if limits.n < 2:
+        return estimated(mean)
+    return f"{estimated(mean)}, limits {_short(limits.low)} to {_short(limits.high)}"
 
 
 def _charts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -254,7 +283,7 @@ def _plain_row(found: Row) -> dict[str, Any]:
     }
 
 
-def _plain_estimate(one: Estimate) -> dict[str, Any]:
+def _plain_estimate(one: Estimate | Agreement) -> dict[str, Any]:
     return {key: _number(value) for key, value in asdict(one).items()}
 
 

@@ -55,6 +55,35 @@ class Estimate:
     n: int
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """Differences of pairs: their mean and the limits that 95 % of them lie in.
+
+    Bland and Altman, Lancet 327:307 (1986): mean and mean -/+ 1.96 standard deviations.
+
+    Parameters
+    ----------
+    mean, low, high : float
+        nan where nothing is defined; the limits also for a single pair.
+    n : int
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def agreement(differences: Sequence[float]) -> Agreement:
+    """Summarise differences; nan are left out."""
+    found = np.array([d for d in differences if np.isfinite(d)])
+    if found.size == 0:
+        return Agreement(np.nan, np.nan, np.nan, 0)
+    mean = float(found.mean())
+    half = 1.96 * float(found.std(ddof=1)) if found.size > 1 else np.nan
+    return Agreement(mean, mean - half, mean + half, found.size)
+
+
 Row = Mapping[str, Mapping[str, Estimate]]  # output -> metric -> estimate
 
 

@@ -114,10 +114,11 @@ def draw_case(
         If no body is known for the task, or the body can't show one of the task's labels.
     """
     body = USUAL.get(task.name) if body is None else body
+    bone = ""
     scanner = str(rng.choice(sorted(SCANNERS)))
     site = str(rng.choice(["north", "south"], p=[0.8, 0.2] if scanner == "A" else [0.2, 0.8]))
     if body == "phantom":
-        image, tissues, lesions = _phantom(task, rng, spacing_mm, scanner)
+        image, tissues, lesions, bone = _phantom(task, rng, spacing_mm, scanner)
         images: tuple[Image, ...] = (image,)
     else:
         tissues, scale = _tissues(task, body, shape, spacing_mm, rng)
@@ -131,6 +132,8 @@ def draw_case(
             for image, recipe in zip(inserted.images, kinds, strict=True)
         )
     columns = {"scanner": scanner, "site": site, "synthetic": "yes", "lesions": str(len(lesions))}
+    if bone:
+        columns["bone"] = bone
     return Case(images, _task_labels(tissues, task), lesions, columns)
 
 
@@ -244,8 +247,8 @@ def _worse(recipe: Recipe, scanner: str) -> Recipe:
 
 def _phantom(
     task: Task, rng: Rng, spacing_mm: Size | None, scanner: str
-) -> tuple[Image, LabelMap, tuple[Lesion, ...]]:
-    """CT of the detailed femur, in three of four with a lesion if the task has them."""
+) -> tuple[Image, LabelMap, tuple[Lesion, ...], str]:
+    """CT, labels, lesions and name of the detailed femur, in three of four with a lesion."""
     if [channel.modality for channel in task.channels] != ["ct"]:
         raise InputError(
             f"the phantom is a CT of a femur; the task {task.name!r} has the channels "
@@ -260,11 +263,11 @@ def _phantom(
     made = femur_phantom(random_femur(rng), lesion, scanner=machine, seed=int(rng.integers(2**31)))
     labels, ct = made.labels.canonical(), made.ct.canonical()
     if lesion is None:
-        return ct, labels, ()
+        return ct, labels, (), made.bone
     volume = float(labels.mask("lesion").sum()) * labels.grid.voxel_mm3
     x, y, z = made.truth["lesion_centre_mm"]
     kind = next(one for one in LESIONS if one == lesion.kind)
-    return ct, labels, (Lesion(kind, (x, y, z), lesion.radii_mm, volume),)
+    return ct, labels, (Lesion(kind, (x, y, z), lesion.radii_mm, volume),), made.bone
 
 
 def _task_labels(tissues: LabelMap, task: Task) -> LabelMap:

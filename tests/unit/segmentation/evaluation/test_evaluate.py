@@ -271,3 +271,32 @@ def test_the_report_says_that_images_are_synthetic(tmp_path: Path) -> None:
     text = write_report(evaluate(pairs, TASK), tmp_path).read_text(encoding="utf-8")
     assert "All images are synthetic" in text
     assert "not for diagnosis or treatment" in text
+
+
+def test_limits_of_the_change_of_the_failure_load(tmp_path: Path) -> None:
+    """By hand: changes of -10, 0 and 25 % have a mean of 5 and a deviation of 18.03."""
+    strengths = iter([1000.0, 900.0, 1000.0, 1000.0, 1000.0, 1250.0, 1000.0, np.nan])
+    found = evaluate(subjects(4), TASK, failure_load=lambda *_: next(strengths))
+    limits = found.failure_load_limits
+    assert (limits.n, limits.mean) == (3, pytest.approx(5.0))
+    assert [limits.low, limits.high] == pytest.approx([5 - 35.334, 5 + 35.334], abs=1e-3)
+    text = write_report(found, tmp_path).read_text()
+    assert "Strength of each subject" in text
+    assert "<td>1000</td><td>1250</td><td>25.0</td>" in text
+    assert "<td>1000</td><td>not defined</td><td>not defined</td>" in text
+    assert "limits -30.3 to 40.3" in text
+
+
+def test_scores_of_another_way_to_strengths_are_measured_again(tmp_path: Path) -> None:
+    class Law:
+        def __init__(self, key: str) -> None:
+            self.key, self.calls = key, 0
+
+        def __call__(self, name: str, one: LabelMap) -> float:
+            self.calls += 1
+            return 1.0
+
+    laws = [Law("a"), Law("a"), Law("b")]
+    for law in laws:
+        evaluate(subjects(2), TASK, failure_load=law, folder=tmp_path)
+    assert [law.calls for law in laws] == [4, 0, 4]
