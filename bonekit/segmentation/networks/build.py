@@ -29,6 +29,9 @@ from bonekit.segmentation.task import Task
 Core = tuple[nn.Module, tuple[int, ...]]
 SEGRES_BLOCKS = (1, 2, 2, 4, 4, 4, 4)  # of each stage: Myronenko 2018, the last repeated
 VNET_WIDTH, VNET_FACTOR = 16, 16
+# Networks that halve all axes alike, whatever the plan says, and the axis across slices that may be
+# thick all the same.
+ALIKE: Mapping[str, int | None] = {"vnet": None, "mednext": None, "unext": None, "ahnet": 2}
 
 
 class Network(nn.Module):
@@ -255,6 +258,22 @@ def _product(plan: Plan) -> tuple[int, ...]:
     return tuple(prod(along) for along in zip(*plan.strides, strict=True))
 
 
+def _check_thick(task: Task, plan: Plan) -> None:
+    """Refuse slices so thick that the plan treats them apart, for networks that can't."""
+    if task.network not in ALIKE:
+        return
+    thick = {a for k in plan.kernels for a in range(len(k)) if k[a] == 1 < max(k)}
+    if thick - {ALIKE[task.network]}:
+        voxel = " x ".join(f"{s:g}" for s in plan.spacing_mm)
+        late = " and ".join("ijk"[a] for a in sorted(thick))
+        raise InputError(
+            f"the plan has voxels of {voxel} mm, and halves {late} later than the other axes; "
+            f"{task.network} halves all alike, and would mix slices before it has looked at them. "
+            "Take dynunet, segresnet or gelan (or ahnet for slices along k), or a `spacing_mm` in "
+            "the task whose edges differ by less than a factor of two"
+        )
+
+
 def build(task: Task, plan: Plan, *, auxiliary: bool = False) -> Network:
     """Build the network of a task, with random weights.
 
@@ -270,13 +289,14 @@ def build(task: Task, plan: Plan, *, auxiliary: bool = False) -> Network:
     Raises
     ------
     InputError
-        If the plan is of other dimensions, or its stages don't suit the network.
+        If the plan is of other dimensions, or its stages or thick slices don't suit the network.
     """
     if len(plan.patch) != task.dims or any(len(s) != task.dims for s in plan.strides):
         raise InputError(
             f"task {task.name} has a network in {task.dims} dimensions and the plan patches of "
             f"{plan.patch}: make the plan for this task"
         )
+    _check_thick(task, plan)
     if task.network == "gelan":
         core, factor = _gelan(task, plan, auxiliary)
     else:

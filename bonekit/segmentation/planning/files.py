@@ -56,7 +56,10 @@ def describe(plan: Plan) -> str:
         lines.append("z-scores inside the nonzero voxels: the crop takes away over a quarter")
     if plan.low_resolution is not None:
         low = plan.low_resolution
-        lines.append(f"cascade   first at {_by(low.spacing_mm)} mm, patch {_by(low.patch)}")
+        lines.append(
+            f"cascade   nnU-Net would put a network at {_by(low.spacing_mm)} mm (patch "
+            f"{_by(low.patch)}) before it; bonekit trains this one alone"
+        )
     return "\n".join(lines)
 
 

@@ -113,6 +113,14 @@ def fit(
     settings = settings or TrainSettings()
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
+    if plan.low_resolution is not None:
+        coarse = " x ".join(f"{s:.3g}" for s in plan.low_resolution.spacing_mm)
+        logger.warning(
+            "a patch sees little of a volume: nnU-Net would put a network at %s mm before this one "
+            "(a cascade), bonekit trains this one alone. If it mixes up what only lies elsewhere, "
+            "train at a `spacing_mm` like that, set in the task",
+            coarse,
+        )
     with place(settings.device) as here:
         machine = make_machine(task, plan, settings, here.device, start)
         names = [p.name for p in training] + [p.name for p in validation]

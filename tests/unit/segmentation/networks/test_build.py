@@ -109,6 +109,23 @@ def test_strides_of_the_plan_are_those_of_the_network() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["vnet", "mednext", "unext", "ahnet"])
+def test_networks_that_halve_all_axes_alike_refuse_thick_slices(name: str) -> None:
+    def thick(axis: int) -> Plan:
+        first = tuple(1 if a == axis else 3 for a in range(3))
+        change = {"kernels": (first, *plan(3).kernels[1:]), "spacing_mm": (1.0, 1.0, 5.0)}
+        return plan(3).model_copy(update=change)
+
+    with pytest.raises(InputError, match=rf"1 x 1 x 5 mm, and halves i later.*{name}.*dynunet"):
+        build(task(name, 3), thick(0))
+    if name == "ahnet":  # made for slices along the last axis
+        build(task(name, 3), thick(2))
+    else:
+        with pytest.raises(InputError, match="halves k later"):
+            build(task(name, 3), thick(2))
+    build(task("dynunet", 3), thick(0))
+
+
 def test_odd_sizes_are_padded_in_prediction_and_refused_in_training() -> None:
     network = build(task("dynunet", 2, norm="batch"), plan(2))
     x = torch.randn(1, 1, 19, 24)

@@ -76,7 +76,8 @@ def test_files_and_words(tmp_path: Path) -> None:
     assert "z-scores inside" in words
     assert "cascade" not in words
     large = Plan.model_validate(plan.model_dump() | {"low_resolution": plan})
-    assert "cascade   first at 1x1x2 mm" in describe(large)
+    assert "cascade   nnU-Net would put a network at 1x1x2 mm" in describe(large)
+    assert "bonekit trains this one alone" in describe(large)
 
 
 def test_bad_files_are_refused(tmp_path: Path) -> None:

@@ -128,6 +128,19 @@ def test_seed_decides(tmp_path: Path) -> None:
     assert not same(a, c)
 
 
+def test_a_planned_cascade_is_said_not_to_be_trained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    low = PLAN.model_copy(update={"spacing_mm": (2.0, 2.0, 2.0)})
+    large = PLAN.model_copy(update={"low_resolution": low})
+    few = SHORT.model_copy(update={"steps": 1, "every": 1})
+    subjects = [subject(0)]
+    fit(subjects, [], task(), PLAN, tmp_path / "a", few, card=CARD)
+    assert "cascade" not in caplog.text
+    fit(subjects, [], task(), large, tmp_path / "b", few, card=CARD)
+    assert "a network at 2 x 2 x 2 mm before this one (a cascade), bonekit trains" in caplog.text
+
+
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(InputError, match="another task, plan, settings or subjects"):
