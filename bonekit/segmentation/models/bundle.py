@@ -26,11 +26,22 @@ from bonekit.segmentation.models.card import WARNING, render
 from bonekit.segmentation.models.folder import Model, read_plan, read_task
 from bonekit.segmentation.networks import build
 from bonekit.segmentation.planning.plan import Statistics
-from bonekit.segmentation.task import SLICED, Channel
+from bonekit.segmentation.task import SLICED, Channel, Task
 
 Config = dict[str, Any]
 CORE = "core."  # bonekit wraps MONAI's network under this name
 SPECIFICATION = "0.1.0"
+NEEDED = {"nibabel": "5.4.2", "pytorch-ignite": "0.5.5", "fire": "0.7.1"}  # as tried with MONAI
+RUN = """
+## Run
+
+    pip install monai=={monai} {needed}
+    python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
+        --dataset_dir IMAGES --output_dir LABELS
+
+in this folder. IMAGES holds `{files}` of each case; LABELS gets its label map on the same grid. A
+bundle predicts with the first fold and view, without bonekit's calibration and post-processing.
+"""
 
 
 def export_bundle(model: Model, folder: str | Path) -> Path:
@@ -89,7 +100,7 @@ def _write(model: Model, folder: Path) -> None:
     files = {
         "configs/metadata.json": json.dumps(metadata(model), indent=1),
         "configs/inference.json": json.dumps(inference(model), indent=1),
-        "docs/README.md": render(model.card, model.task),
+        "docs/README.md": render(model.card, model.task) + how_to_run(model),
         "LICENSE": model.card.licence + "\n",
     }
     if not is_plain(model):  # JSON is YAML as well
@@ -97,6 +108,16 @@ def _write(model: Model, folder: Path) -> None:
         files["configs/plan.json"] = model.plan.model_dump_json(exclude_none=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def how_to_run(model: Model) -> str:
+    """Section of the bundle's README: the command and what it needs."""
+    channels = range(len(model.task.channels))
+    return RUN.format(
+        monai=version("monai"),
+        needed=" ".join([*NEEDED, *([] if is_plain(model) else [f"bonekit=={__version__}"])]),
+        files="`, `".join(f"case_{n:04d}.nii.gz" for n in channels),
+    )
 
 
 def metadata(model: Model) -> Config:
@@ -109,7 +130,7 @@ def metadata(model: Model) -> Config:
         "monai_version": version("monai"),
         "pytorch_version": torch.__version__,
         "numpy_version": version("numpy"),
-        "required_packages_version": {"bonekit": __version__} if own else {},
+        "required_packages_version": NEEDED | ({"bonekit": __version__} if own else {}),
         "task": task.name,
         "description": f"{task.description} {WARNING}",
         "authors": model.card.authors,
@@ -148,7 +169,7 @@ def inference(model: Model) -> Config:
     """Return the configuration of a prediction: one image per channel, labels on its grid."""
     keys = _keys(model)
     return {
-        "imports": ["$import glob", "$import os"],
+        "imports": ["$import functools", "$import glob", "$import os"],
         "bundle_root": ".",
         "dataset_dir": "/path/to/images",
         "output_dir": "$@bundle_root + '/eval'",
@@ -180,7 +201,7 @@ def inference(model: Model) -> Config:
             "postprocessing": "@postprocessing",
             "val_handlers": "@handlers",
         },
-        "evaluating": ["$@evaluator.run()"],
+        "run": ["$@evaluator.run()"],
     }
 
 
@@ -279,7 +300,9 @@ def _inferer(model: Model) -> Config:
 def _after(model: Model) -> list[Config]:
     regions = not model.task.exclusive
     act = {"sigmoid": True} if regions else {"softmax": True}
-    decide: Config = {"threshold": 0.5} if regions else {"argmax": True}
+    decide: Config = {"_target_": "AsDiscreted", "keys": "pred", "argmax": True}
+    if regions:
+        decide = {"_target_": "Lambdad", "keys": "pred", "func": _overlaid(model.task)}
     return [
         {"_target_": "Activationsd", "keys": "pred", **act},
         {
@@ -290,6 +313,24 @@ def _after(model: Model) -> list[Config]:
             "nearest_interp": False,
             "to_tensor": True,
         },
-        {"_target_": "AsDiscreted", "keys": "pred", **decide},
-        {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir"},
+        decide,
+        {
+            "_target_": "SaveImaged",
+            "keys": "pred",
+            "output_dir": "@output_dir",
+            "output_postfix": "labels",
+            "output_dtype": "$np.uint8",
+            "separate_folder": False,
+            "resample": False,
+        },
     ]
+
+
+def _overlaid(task: Task) -> str:
+    """Labels of overlapping regions, as an expression of MONAI: the last one is on top."""
+    values = [(n, task.labels[label]) for n, label in enumerate(task.region_order or ())]
+    return (
+        "$lambda p: functools.reduce(lambda made, one: "
+        "torch.where(p[one[0] : one[0] + 1] > 0.5, float(one[1]), made), "
+        f"{values}, torch.zeros_like(p[:1]))"
+    )

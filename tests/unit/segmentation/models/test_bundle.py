@@ -123,3 +123,24 @@ def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("mine")
     with pytest.raises(InputError, match="not an empty folder"):
         export_bundle(make_model(), tmp_path)
+
+
+def test_overlapping_regions_become_labels(tmp_path: Path) -> None:
+    regions = {"bone": ("bone", "lesion"), "lesion": ("lesion",)}
+    model = make_model(regions=regions, region_order=("bone", "lesion"))
+    root = export_bundle(model, tmp_path / "toy_bundle")
+    parser = ConfigParser()
+    parser.read_config(str(root / "configs" / "inference.json"))
+    assert parser["run"] == ["$@evaluator.run()"]
+    step = parser.get_parsed_content("postprocessing::transforms::2")
+    p = torch.tensor([[0.6, 0.6, 0.2, 0.5], [0.9, 0.1, 0.9, 0.5]]).reshape(2, 4, 1, 1)
+    assert step({"pred": p})["pred"].ravel().tolist() == [2, 1, 2, 0]
+
+
+def test_the_readme_of_a_bundle_says_how_to_run_it(tmp_path: Path) -> None:
+    root = export_bundle(make_model(norm="group"), tmp_path / "b")
+    text = (root / "docs" / "README.md").read_text()
+    assert "python -m monai.bundle run --config_file configs/inference.json" in text
+    assert "nibabel" in text
+    assert "bonekit==" in text
+    assert "`case_0000.nii.gz`" in text
