@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError
-from bonekit.fem.deck_contents import Cells, Contents, distinct
+from bonekit.fem.deck_contents import Cells, Contents, distinct, line_at, place
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -69,8 +69,8 @@ def read_cdb(path: Path) -> Contents:
     kinds = {int(n): int(library) for n, library in TYPE.findall(text)}
     solids = [cells for block in found for cells in _solids(block, kinds)]
     ids = np.concatenate([block.fields[:, 10] for block in found])
-    node_sets, element_sets = _components(text)
-    return Contents(node_ids, nodes, tuple(solids), ids, node_sets, element_sets)
+    node_sets, element_sets, lines = _components(path, text)
+    return Contents(node_ids, nodes, tuple(solids), ids, node_sets, element_sets, lines)
 
 
 def element_blocks(path: Path, text: bytes) -> list[ElementBlock]:
@@ -84,9 +84,10 @@ def element_blocks(path: Path, text: bytes) -> list[ElementBlock]:
 def _refuse(path: Path, text: bytes) -> None:
     other = OTHERS.search(text)
     if other:
+        where = place(path, line_at(text, other.start()))
         raise InputError(
-            f"{path.name}: nodes or elements come from {other[1].decode()} commands or another "
-            "file; write the deck with CDWRITE,DB (blocked)"
+            f"{where}: nodes or elements come from {other[1].decode()} commands or another file; "
+            "write the deck with CDWRITE,DB (blocked)"
         )
 
 
@@ -97,7 +98,7 @@ def _nodes(path: Path, text: bytes) -> tuple[Int, Float]:
             n_int, width, real = _node_format(path, match[3])
             start = text.index(b"\n", match.end()) + 1
             rows = text[start : _end(path, text, start)].splitlines()
-            table = _fixed(rows, [width] * n_int + [real] * 3)
+            table = _fixed(path, text, start, rows, [width] * n_int + [real] * 3)
             ids.append(table[:, 0].astype(np.int64))
             coordinates.append(table[:, n_int:])
     if not ids:
@@ -119,11 +120,39 @@ def _end(path: Path, text: bytes, start: int) -> int:
     return match.start()
 
 
-def _fixed(rows: list[bytes], widths: list[int]) -> Float:
-    """Numbers in columns of fixed widths, 0 where a row has none."""
+def _fixed(path: Path, text: bytes, start: int, rows: list[bytes], widths: list[int]) -> Float:
+    """Read numbers in columns of fixed widths, 0 where a row has none.
+
+    Raises
+    ------
+    InputError
+        If a field is no number; `start` is where the rows begin in the text.
+    """
+    try:
+        return _columns(rows, widths)
+    except ValueError:
+        bad = next(row for row in rows if not _is_numbers(row, widths))
+        line = line_at(text, text.index(bad, start))
+        raise InputError(
+            f"{place(path, line)}: the columns of a block hold no numbers: "
+            f"{bad.decode('latin-1').strip()[:60]!r}"
+        ) from None
+
+
+def _is_numbers(row: bytes, widths: list[int]) -> bool:
+    try:
+        _columns([row], widths)
+    except ValueError:
+        return False
+    return True
+
+
+def _columns(rows: list[bytes], widths: list[int]) -> Float:
     total = sum(widths)
     padded = np.array([row[:total].ljust(total) for row in rows], dtype=f"S{total}")
-    letters = padded.view(np.uint8).reshape(len(rows), total)
+    letters = padded.view(np.uint8).reshape(len(rows), total if rows else 0)
+    if not rows:
+        return np.zeros((0, len(widths)))
     out = np.zeros((len(rows), len(widths)))
     for column, (end, width) in enumerate(zip(np.cumsum(widths), widths, strict=True)):
         field = np.ascontiguousarray(letters[:, end - width : end]).view(f"S{width}").ravel()
@@ -142,19 +171,24 @@ def _element_block(path: Path, text: bytes, match: re.Match[bytes]) -> ElementBl
     start = text.index(b"\n", match.end()) + 1
     stop = _end(path, text, start)
     rows = text[start:stop].splitlines(keepends=True)
-    heads, tails, place, at = [], [], start, 0
+    heads, tails, place_at, at = [], [], start, 0
     lines = []
     while at < len(rows):
-        more = int(rows[at][8 * width : 9 * width]) > 8  # nodes go on in the next line
+        count = rows[at][8 * width : 9 * width].strip()
+        more = count.isdigit() and int(count) > 8  # nodes go on in the next line
+        if not count.isdigit() or (more and at + 1 == len(rows)):
+            raise InputError(
+                f"{place(path, line_at(text, place_at))}: an element of EBLOCK is cut off"
+            )
         heads.append(rows[at].rstrip(b"\r\n"))
         tails.append(rows[at + 1].rstrip(b"\r\n") if more else b"")
-        lines.append(place)
-        place += len(rows[at]) + (len(rows[at + 1]) if more else 0)
+        lines.append(place_at)
+        place_at += len(rows[at]) + (len(rows[at + 1]) if more else 0)
         at += 2 if more else 1
-    first = _fixed(heads, [width] * 19).astype(np.int64)
+    first = _fixed(path, text, start, heads, [width] * 19).astype(np.int64)
     rest = np.zeros((len(heads), 12), dtype=np.int64)
     if any(tails):
-        rest = _fixed(tails, [width] * 12).astype(np.int64)
+        rest = _fixed(path, text, start, tails, [width] * 12).astype(np.int64)
     nodes = np.concatenate([first[:, 11:], rest], axis=1)
     return ElementBlock(np.array(lines), width, first[:, :11], nodes, text.find(b"\n", stop) + 1)
 
@@ -182,13 +216,18 @@ def _solids(block: ElementBlock, kinds: Mapping[int, int]) -> list[Cells]:
     return [Cells(ids[mask], nodes[mask][:, order]) for mask, order in chosen if mask.any()]
 
 
-def _components(text: bytes) -> tuple[dict[str, Int], dict[str, Int]]:
-    """Components of nodes and of elements; a negative number ends a range."""
+def _components(path: Path, text: bytes) -> tuple[dict[str, Int], dict[str, Int], dict[str, int]]:
+    """Components of nodes and of elements, and their lines; a negative number ends a range."""
+    found: dict[str, int] = {}
     out: dict[bytes, dict[str, Int]] = {b"NODE": {}, b"ELEM": {}}
     for match in BLOCK.finditer(text):
         if match[1].upper() != b"CMBLOCK":
             continue
-        _, name, kind, count = (part.strip() for part in match[2].split(b"!")[0].split(b",")[:4])
+        line = line_at(text, match.start())
+        fields = [part.strip() for part in match[2].split(b"!")[0].split(b",")[:4]]
+        if len(fields) < 4 or not fields[3].isdigit():
+            raise InputError(f"{place(path, line)}: CMBLOCK needs a name, a kind and a count")
+        _, name, kind, count = fields
         form = re.match(rb"\((\d+)i(\d+)\)", match[3].replace(b" ", b"").lower())
         if form is None or kind.upper()[:4] not in out:
             continue
@@ -196,9 +235,11 @@ def _components(text: bytes) -> tuple[dict[str, Int], dict[str, Int]]:
         start = text.index(b"\n", match.end()) + 1
         n_lines = -(-int(count) // per_line)
         rows = text[start : start + n_lines * (per_line * width + 2)].splitlines()[:n_lines]
-        numbers = _fixed(rows, [width] * per_line).astype(np.int64).ravel()[: int(count)]
-        out[kind.upper()[:4]][name.decode("latin-1").upper()] = _ranges(numbers)
-    return out[b"NODE"], out[b"ELEM"]
+        table = _fixed(path, text, start, rows, [width] * per_line).astype(np.int64)
+        title = name.decode("latin-1").upper()
+        out[kind.upper()[:4]][title] = _ranges(table.ravel()[: int(count)])
+        found[f"{'node' if kind.upper()[:4] == b'NODE' else 'element'} set {title}"] = line
+    return out[b"NODE"], out[b"ELEM"], found
 
 
 def _ranges(numbers: Int) -> Int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,18 @@ from bonekit.fem.deck import distinct
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-__all__ = ["SOLIDS", "Cells", "Contents", "absent", "distinct"]
+__all__ = ["SOLIDS", "Cells", "Contents", "absent", "distinct", "line_at", "place"]
 
 SOLIDS = (4, 8, 10)  # nodes of the elements that can get a material
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Solid elements, (n,), and the numbers of their nodes, (n, 4, 8 or 10), in VTK's order."""
+    """Solid elements, (n,), the numbers of their nodes, (n, 4, 8 or 10), in VTK's order, a line."""
 
     ids: Int
     nodes: Int
+    line: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,8 @@ class Contents:
     element_ids : ndarray of int
         Of all elements, those of other kinds too.
     node_sets, element_sets : mapping of str to ndarray of int
+    lines : mapping of str to int
+        Where "node set X" and "element set X" begin in the file, if that is known.
     """
 
     node_ids: Int
@@ -45,6 +49,7 @@ class Contents:
     element_ids: Int
     node_sets: Mapping[str, Int]
     element_sets: Mapping[str, Int]
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_cells(
@@ -60,6 +65,16 @@ class Contents:
         named = {name: members + 1 for name, members in cell_sets.items()}
         nodes = np.arange(1, len(nodes_mm) + 1)
         return cls(nodes, nodes_mm, tuple(solids), np.arange(1, first), {}, named)
+
+
+def line_at(text: bytes, byte: int) -> int:
+    """Count the line in which a byte stands, from 1."""
+    return text.count(b"\n", 0, byte) + 1
+
+
+def place(path: Path, line: int) -> str:
+    """Name of a file, with the line if it is known (not 0)."""
+    return f"{path.name}, line {line}" if line else path.name
 
 
 def absent(numbers: Int, known: Int) -> Int:

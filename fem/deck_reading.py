@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bonekit.errors import InputError
 from bonekit.fem.cdb_reading import read_cdb
 from bonekit.fem.deck import check_mesh
-from bonekit.fem.deck_contents import SOLIDS, Contents, absent, distinct
+from bonekit.fem.deck_contents import SOLIDS, Contents, absent, distinct, place
 from bonekit.fem.inp_reading import read_inp
 from bonekit.meshing.interchange import read_cells
 
@@ -66,7 +66,7 @@ def read_deck(path: Path | str) -> ForeignMesh:
     Parameters
     ----------
     path : path
-        .inp (Abaqus, CalculiX; without parts), .cdb (Ansys; blocked), .vtu, .msh.
+        .inp (Abaqus, CalculiX; with solids in one part at most), .cdb (Ansys; blocked), .vtu, .msh.
 
     Returns
     -------
@@ -76,18 +76,21 @@ def read_deck(path: Path | str) -> ForeignMesh:
     Raises
     ------
     InputError
-        If the file is missing or of another format, is made of parts or of several files, is in
+        If the file is missing or of another format, is made of several parts or files, is in
         metres or micrometres by its size, has an inverted element, or a set or an element names
-        a node that is not there.
+        a node that is not there; with the line, where it is known.
     """
     path = Path(path)
     contents = _contents(path)
     nodes = _sorted(path, "node", contents.node_ids)
     elements = _sorted(path, "element", contents.element_ids)
-    for name, members in contents.node_sets.items():
-        _check_set(path, f"node set {name}", members, nodes, "nodes")
-    for name, members in contents.element_sets.items():
-        _check_set(path, f"element set {name}", members, elements, "elements")
+    for kind, sets, known in (
+        ("node", contents.node_sets, nodes),
+        ("element", contents.element_sets, elements),
+    ):
+        for name, members in sets.items():
+            line = contents.lines.get(f"{kind} set {name}", 0)
+            _check_set(place(path, line), f"{kind} set {name}", members, known, f"{kind}s")
     kinds = [
         KINDS[n] for n in sorted(SOLIDS) if any(b.nodes.shape[1] == n for b in contents.solids)
     ]
@@ -120,7 +123,9 @@ def _mesh(path: Path, contents: Contents, kinds: list[str]) -> ForeignMesh:
         if kind in kinds:
             ids = np.concatenate([b.ids for b in blocks])
             named = np.concatenate([b.nodes for b in blocks])
-            _check_set(path, f"elements ({kind})", named.ravel(), node_ids, "nodes")
+            for block in blocks:
+                where = place(path, block.line)
+                _check_set(where, f"elements ({kind})", block.nodes.ravel(), node_ids, "nodes")
             element_ids[kind] = ids
             elements[kind] = np.searchsorted(node_ids, named)
     _check_size(path, nodes_mm, elements)
@@ -142,11 +147,11 @@ def _sorted(path: Path, what: str, ids: Int) -> Int:
     return ordered
 
 
-def _check_set(path: Path, name: str, members: Int, known: Int, what: str) -> None:
+def _check_set(where: str, name: str, members: Int, known: Int, what: str) -> None:
     missing = absent(members, known)
     if missing.size:
         raise InputError(
-            f"{path.name}: {name} names {missing.size} {what} that are not in the file "
+            f"{where}: {name} names {missing.size} {what} that are not in the file "
             f"(such as {distinct(missing)[:5].tolist()})"
         )
 

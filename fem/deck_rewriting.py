@@ -20,11 +20,18 @@ from bonekit.fem.deck import Material
 from bonekit.fem.deck_ansys import material_lines as ansys_lines
 from bonekit.fem.deck_calculix import PER_LINE
 from bonekit.fem.deck_calculix import material_lines as inp_lines
-from bonekit.fem.deck_contents import absent, distinct
+from bonekit.fem.deck_contents import absent, distinct, line_at, place
 from bonekit.fem.deck_reading import read_deck
 from bonekit.fem.deck_text import digits, wrapped
 from bonekit.fem.decks import Bins, Hardening, Representative, bin_moduli, materials_of
-from bonekit.fem.inp_reading import COMMENT, Keyword, contents_of, keywords
+from bonekit.fem.inp_reading import (
+    COMMENT,
+    Keyword,
+    contents_of,
+    keywords,
+    mesh_keywords,
+    refusal,
+)
 from bonekit.image.writing import replacing
 
 Float = NDArray[np.float64]
@@ -118,24 +125,35 @@ def _check_elements(path: Path, element_ids: Int, E_MPa: Float) -> None:
 
 def _inp(path: Path, text: bytes, ids: Int, bins: Bins, materials: tuple[Material, ...]) -> bytes:
     found = keywords(text)
+    own = mesh_keywords(path, text, found)
     sets = contents_of(path, text, found).element_sets
     names = [*sets, *(k.options.get("NAME", "") for k in found if k.name == "MATERIAL")]
     if taken := [name for name in names if name.startswith(PREFIX)]:
         raise InputError(f"{path.name} has names of its own that begin like ours: {taken}")
     newline = b"\r\n" if b"\r\n" in text else b"\n"
-    block = b"".join(_inp_block(ids, bins, materials)).replace(b"\n", newline)
     step = next((k.start for k in found if k.name == "STEP"), len(text))
-    pieces, at = [], 0
-    for keyword in _replaced(path, found, sets, ids):
-        pieces += [text[at : keyword.start], *COMMENT.findall(text, keyword.data, keyword.end)]
-        at = keyword.end
-    kept = b"".join(pieces) + text[at:step]
-    if kept and not kept.endswith(b"\n"):
-        kept += newline
-    return kept + block + text[step:]
+    put = {step: _inp_block(ids, bins, materials)}
+    if len(own) < len(found):  # sets and sections belong to the part, materials to the model
+        put = {own[-1].end: _inp_block(ids, bins, materials, definitions=False)}
+        put[step] = _inp_block(ids, bins, materials, sections=False)
+    cuts = [
+        (k.start, k.end, COMMENT.findall(text, k.data, k.end))
+        for k in _replaced(path, text, own, sets, ids)
+    ]
+    cuts += [(at, at, block) for at, block in put.items()]
+    out, at = b"", 0
+    for start, end, instead in sorted(cuts, key=lambda cut: cut[:2]):
+        out += text[at:start]
+        if out and not out.endswith(b"\n"):
+            out += newline
+        out += re.sub(rb"(?<!\r)\n", newline, b"".join(instead))
+        at = end
+    return out + text[at:]
 
 
-def _replaced(path: Path, found: list[Keyword], sets: Mapping[str, Int], ids: Int) -> list[Keyword]:
+def _replaced(
+    path: Path, text: bytes, found: list[Keyword], sets: Mapping[str, Int], ids: Int
+) -> list[Keyword]:
     """Find the solid sections of the elements, with what belongs to them."""
     out: list[Keyword] = []
     for before, keyword in zip([None, *found], found, strict=False):
@@ -145,26 +163,40 @@ def _replaced(path: Path, found: list[Keyword], sets: Mapping[str, Int], ids: In
             continue
         name = keyword.options.get("ELSET", "")
         if name not in sets:
-            raise InputError(f"{path.name}: a solid section names the set {name}, which is missing")
+            raise refusal(path, text, keyword, f"it names the set {name}, which is missing")
         covered = np.isin(sets[name], ids)
         if covered.any() and not covered.all():
+            where = place(path, line_at(text, keyword.start))
             raise InputError(
-                f"{path.name}: only {np.count_nonzero(covered)} of the {covered.size} elements of "
-                f"the solid section of {name} get a material; split the set, or map all of it"
+                f"{where}: only {np.count_nonzero(covered)} of the {covered.size} elements of the "
+                f"solid section of {name} get a material; split the set, or map all of it"
             )
         if covered.any():
             out.append(keyword)
     return out
 
 
-def _inp_block(ids: Int, bins: Bins, materials: tuple[Material, ...]) -> list[bytes]:
+def _inp_block(
+    ids: Int,
+    bins: Bins,
+    materials: tuple[Material, ...],
+    *,
+    sections: bool = True,
+    definitions: bool = True,
+) -> list[bytes]:
+    """Write sets with their sections, definitions of materials, or both."""
     said = f"{len(materials)} materials, error {bins.largest_error:.3%} at most"
     out = [f"** {BEGIN} (bonekit {__version__}; MPa; {said})\n".encode()]
     for number, material in enumerate(materials):
         name = f"{PREFIX}{number + 1}"
-        members = np.sort(ids[bins.material == number])
-        out += [f"*ELSET, ELSET={name}\n".encode(), wrapped(members, PER_LINE, separator=",")]
-        lines = [*inp_lines(name, material), f"*SOLID SECTION, ELSET={name}, MATERIAL={name}"]
+        lines: list[str] = []
+        if sections:
+            members = np.sort(ids[bins.material == number])
+            out += [f"*ELSET, ELSET={name}\n".encode(), wrapped(members, PER_LINE, separator=",")]
+        if definitions:
+            lines += inp_lines(name, material)
+        if sections:
+            lines.append(f"*SOLID SECTION, ELSET={name}, MATERIAL={name}")
         out.append("".join(f"{line}\n" for line in lines).encode())
     return [*out, f"** {END}\n".encode()]
 

@@ -141,7 +141,7 @@ def read_cells(
 
     try:
         mesh = pv.to_meshio(pv.read(path)) if path.suffix.lower() == ".vtu" else meshio.read(path)
-    except (meshio.ReadError, SystemExit, OSError, ValueError, KeyError) as error:
+    except (meshio.ReadError, SystemExit, OSError, ValueError, LookupError, MemoryError) as error:
         raise InputError(f"{path.name} can't be read as a mesh: {error}") from None
     kinds = [kind for kind, _, _ in MED_CELLS.values()]
     chosen = [i for i, block in enumerate(mesh.cells) if block.type in kinds]

@@ -113,6 +113,141 @@ def test_inp_keeps_every_other_byte(foreign: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == out.read_bytes()
 
 
+def in_a_part() -> str:
+    """The same as Abaqus/CAE writes it by default: a part, its instance, more in the assembly."""
+    mesh, rest = FOREIGN.split("*Material", 1)
+    material, rest = ("*Material" + rest).split("*Shell Section", 1)
+    sections, rest = ("*Shell Section" + rest).split("** between", 1)
+    assembly = """\
+*End Part
+*Part, name=Plate
+*Node
+1, 0., 0., 0.
+*End Part
+*Assembly, name=Assembly
+*Instance, name=Femur-1, part=Femur
+** nothing moves it
+*End Instance
+*Node
+10, 0., 0., 90.
+*Nset, nset=feet, instance=Femur-1, generate
+10, 80, 10
+*End Assembly
+"""
+    mesh = mesh.replace("** PARTS", "*Part, name=femur")
+    return mesh + sections + assembly + material + "** between" + rest
+
+
+def test_a_part_is_read_and_given_materials(tmp_path: Path) -> None:
+    path, out, again = (tmp_path / f"{name}.inp" for name in ("part", "out", "again"))
+    path.write_text("\ufeff" + in_a_part(), encoding="utf-8", newline="\r\n")
+    mesh = read_deck(path)
+    assert mesh.node_ids.tolist() == [10, 11, 20, 21, 30, 31, 40, 41, 50]
+    assert mesh.node_sets["FEET"].tolist() == [10, 20, 30, 40]
+    with_materials(path, out, SOLIDS, np.array([100.0, 900.0, 500.0]), 0.4, 50.0)
+    raw = out.read_bytes()
+    assert raw.count(b"\n") == raw.count(b"\r\n")
+    text = out.read_text(encoding="utf-8")
+    first, second = re.findall(r"\*\* bonekit materials: begin.*?: end\n", text, re.DOTALL)
+    assert "*ELSET, ELSET=BONEKIT_1\n5\n*SOLID SECTION, ELSET=BONEKIT_1, MATERIAL=" in first
+    assert "*MATERIAL" not in first
+    assert "*MATERIAL, NAME=BONEKIT_1\n*ELASTIC\n9.0" in second
+    assert "SECTION" not in second
+    assert text.split(first)[1].startswith("*End Part\n*Part, name=Plate")
+    assert text.split(second)[1].startswith("*Step, name=load")
+    before = path.read_text(encoding="utf-8")
+    dropped = before.index("*Solid Section"), before.index("*End Part")
+    kept = text.replace(first, "").replace(second, "")
+    assert kept == before[: dropped[0]] + before[dropped[1] :]
+    with_materials(out, again, SOLIDS, np.array([100.0, 900.0, 500.0]), 0.4, 50.0)
+    assert again.read_bytes() == raw
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "** nothing moves it",
+            "10., 0., 0.",
+            r"line \d+: can't use \*INSTANCE.*moves the part FEMUR",
+        ),
+        (
+            "*End Instance",
+            "*End Instance\n*Instance, name=F-2, part=Femur\n*End Instance",
+            r"\*INSTANCE.*the part FEMUR is used twice.*without parts",
+        ),
+        (
+            "1, 0., 0., 0.\n",
+            "1, 0., 0., 0.\n*Element, type=C3D4\n1, 1, 1, 1, 1\n",
+            r"\*PART.*two parts have solid elements",
+        ),
+        (
+            "*End Assembly",
+            "*Element, type=C3D4\n1, 10, 10, 10, 10\n*End Assembly",
+            r"\*ELEMENT.*solids stand outside of the parts",
+        ),
+        ("*Heading", "*Heading\n*Include, input=more.inp", None),
+    ],
+)
+def test_parts_that_are_more_than_one_mesh_are_refused(
+    tmp_path: Path, old: str, new: str, message: str | None
+) -> None:
+    path = tmp_path / "part.inp"
+    assert in_a_part().count(old) == 1
+    path.write_text(in_a_part().replace(old, new))
+    if message is None:  # what is included outside of the part is not of its mesh
+        assert read_deck(path).n_elements == 3
+        return
+    with pytest.raises(InputError, match=message):
+        read_deck(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (FOREIGN.encode("utf-16"), "no plain text"),
+        (FOREIGN.replace("\n", "\r").encode(), "old Macintosh"),
+        (b"", "no element that can get a material"),
+        (b"*NODE\n1, 0, 0, 0\n", "no element that can get a material"),
+    ],
+)
+def test_files_that_are_no_decks_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "odd.inp"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_deck(path)
+
+
+@pytest.mark.parametrize("suffix", [".inp", ".cdb", ".msh"])
+def test_damaged_decks_are_read_or_refused(tmp_path: Path, suffix: str, sample: Sample) -> None:
+    """Lines cut, lost, doubled, letters changed: never another error than one that says so."""
+    path, rng = tmp_path / f"deck{suffix}", np.random.default_rng(1)
+    if suffix == ".msh":
+        deck = sample(4)
+        tag = np.ones(len(deck.elements), int)
+        data = {"gmsh:physical": [tag], "gmsh:geometrical": [tag]}
+        made = meshio.Mesh(deck.nodes_mm, [("tetra", deck.elements)], cell_data=data)
+        made.write(path, file_format="gmsh22")
+    else:
+        write_deck(sample(8), path)
+    lines = path.read_bytes().split(b"\n")
+    refused = 0
+    for _ in range(60):
+        at, kind = rng.integers(len(lines)), rng.integers(4)
+        row = lines[at]
+        cut = row[: rng.integers(len(row) + 1)]
+        damaged = [[], [row, row], [cut], [cut + b"x" + row[len(cut) + 1 :]]][kind]
+        path.write_bytes(b"\n".join([*lines[:at], *damaged, *lines[at + 1 :]]))
+        try:
+            mesh = read_deck(path)
+            if suffix != ".msh":
+                (ids,) = mesh.element_ids.values()
+                with_materials(path, tmp_path / f"o{suffix}", ids, np.full(len(ids), 9.0), 0.3)
+        except InputError:
+            refused += 1
+    assert 10 < refused < 60
+
+
 @pytest.mark.skipif(shutil.which("ccx") is None, reason="CalculiX not found")
 def test_calculix_takes_the_new_moduli(foreign: Path, tmp_path: Path) -> None:
     """Twice as stiff an element, half the displacement."""
@@ -204,17 +339,27 @@ def test_vtu_and_msh_are_read(tmp_path: Path, suffix: str, n_nodes: int, sample:
     ("old", "new", "message"),
     [
         ("*Heading", "*Include, input=mesh.inp", r"\*INCLUDE.*several files"),
-        ("*Heading", "*Part, name=P", r"\*PART.*without parts"),
+        ("*Heading", "*Part, name=P", r"line 1: .*\*PART.*\*END PART.*cut off"),
+        ("*Heading", "*Assembly, name=A", r"line 1: can't use \*ASSEMBLY.*without parts"),
         ("*Node, nset=ALLNODES", "*Node, input=a.txt", r"\*NODE.*another file"),
         ("*Heading", "*Ngen", r"\*NGEN.*one by one"),
-        (" 10, 40, 10", " 10, 60, 10", r"node set FEET names 1 nodes.*\[60\]"),
+        (" 10, 40, 10", " 10, 60, 10", r"line 24: node set FEET names 1 nodes.*\[60\]"),
         (" Bone, 90,", " Bone, 91,", r"element set BOTH names 1 elements.*\[91\]"),
-        (" feet, 11", " hands, 11", "the set HANDS, which is not defined"),
-        ("5, 11, 21, 31, 50", "5, 11, 21, 31, 51", r"elements \(tetra\) names 1 nodes.*\[51\]"),
+        (" feet, 11", " hands, 11", "line 26: a set names the set HANDS, which is not defined"),
+        (
+            "5, 11, 21, 31, 50",
+            "5, 11, 21, 31, 51",
+            r"line 19: elements \(tetra\) names 1 nodes.*\[51\]",
+        ),
         ("5, 11, 21, 31, 50", "3, 11, 21, 31, 50", "defines element 3 more than once"),
         ("5, 11, 21, 31, 50", "5, 21, 11, 31, 50", "tetra: 1 of 2 elements are inverted"),
-        ("5, 11, 21, 31, 50", "5, 11, 21, 31", "9 numbers, which are not rows of 5"),
-        (" 20, 20., 0, 0.", " 20, 20., x, 0.", r"\*NODE has lines that are no numbers"),
+        ("5, 11, 21, 31, 50", "5, 11, 21, 31", "line 19: .*9 numbers, which are not rows of 5"),
+        (" 20, 20., 0, 0.", " 20, 20., x, 0.", r"line 6: \*NODE has a line that is no"),
+        (" 10, 40, 10", " 40, 10, 10", r"line 24: a generated set has the line '40, 10, 10'"),
+        (" 10, 40, 10", " 10", r"line 24: a generated set has the line '10'"),
+        ("7, 10, 20,", "-7, 10, 20,", r"line 15: \*ELEMENT has -7 for a number"),
+        ("3, 11, 31, 41, 50", "3, 11, 31, 41, 50.5", r"line 19: \*ELEMENT has 50.5 for a number"),
+        ("5, 11, 21, 31, 50\n3,", "5, 11, 21, 31\n50, 3,", "each on lines of its own"),
     ],
 )
 def test_bad_decks_are_refused(foreign: Path, old: str, new: str, message: str) -> None:
