@@ -4,6 +4,10 @@ Damron et al. (2023) put 32 virtual lesions into femora, 4 levels by 8 places ar
 the share of strength that is left a location score for Mirels' system: above 75 % one point, 51 to
 75 % two, 50 % or less three. Here as well; which four levels they took is not known to us.
 
+Spheres lie on the surface. Those compared by site take the same volume of bone, that of a sphere
+of 10 mm radius on the inferior-medial neck; how far the bone that each takes was strained before
+(its mean utilisation in the whole bone, at the whole bone's strength) tells why one site is worse.
+
     python benchmarks/virtual_lesions.py --json benchmarks/results/virtual_lesions.json
     python benchmarks/virtual_lesions.py --edge-mm 3 --bone femur_right \\
         --scan ../shared/data/ct-femur/STS_040_CT.nii.gz \\
@@ -26,8 +30,10 @@ import numpy as np
 
 import bonekit
 from bonekit.density import DEFAULT, DensityImage
+from bonekit.fem.strength import Strength
 from bonekit.image import LabelMap
 from bonekit.lesions import carve, femur_site
+from bonekit.meshing.voxel import VoxelMesh
 from bonekit.phantom import FemurParameters, ScannerParameters, femur_phantom
 from bonekit.segmentation.base import Segmentation
 
@@ -37,7 +43,7 @@ import matplotlib.pyplot as plt
 LEVELS = ("neck", "neck_base", "intertrochanteric", "subtrochanteric")
 ANGLES_DEG = tuple(range(0, 360, 45))
 RADII_MM = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0)
-RADIUS_MM = 10.0  # of the lesions that are compared by site
+RADIUS_MM = 10.0  # on the inferior-medial neck: its volume of bone is that of all compared by site
 CRITERIA = ("strain_limit", "contiguous_volume", "pistoia")
 DAMRON = {"score 1": "above 75 %", "score 2": "51 to 75 %", "score 3": "50 % or less"}
 
@@ -60,32 +66,49 @@ def synthetic(seed: int) -> tuple[Segmentation, DensityImage]:
     return bonekit.from_labels(made.ct, labels, "femur_right"), made.density
 
 
-def strengths(femur: Segmentation, ash: DensityImage, edge_mm: float) -> np.ndarray:
-    """By each criterion, in N."""
-    problem = bonekit.set_up(bonekit.mesh(femur, edge_mm), ash, femur)
-    solution = bonekit.solve(problem, rtol=1e-6)
-    return np.array([bonekit.judge(problem, solution, name).strength_N for name in CRITERIA])
+def strengths(mesh: VoxelMesh, femur: Segmentation, ash: DensityImage) -> list[Strength]:
+    """By each criterion."""
+    problem = bonekit.set_up(mesh, ash, femur)
+    solution = bonekit.solve(problem, rtol=1e-5)
+    return [bonekit.judge(problem, solution, name) for name in CRITERIA]
+
+
+def from_site(femur: Segmentation, place_mm: np.ndarray) -> np.ndarray:
+    """Distances of the bone's voxels, ascending."""
+    points = femur.labels.grid.points()[femur.bone_mask]
+    return np.sort(np.linalg.norm(points - place_mm, axis=1))
 
 
 def study(femur: Segmentation, ash: DensityImage, edge_mm: float) -> dict[str, Any]:
-    whole = strengths(femur, ash, edge_mm)
+    mesh = bonekit.mesh(femur, edge_mm)  # a lesion takes density, and no element
+    whole = strengths(mesh, femur, ash)
+    healthy = np.array([one.strength_N for one in whole])
+    at = femur_site(femur, "neck", 0)
+    n_voxels = int(np.searchsorted(from_site(femur, at), RADIUS_MM))
 
-    def left(level: str, angle_deg: float, radius_mm: float) -> list[float]:
-        place = femur_site(femur, level, angle_deg)
-        found = strengths(*carve(femur, ash, place, radius_mm), edge_mm) / whole
-        print(f"{level:18} {angle_deg:4} deg {radius_mm:3g} mm", np.round(found, 3), flush=True)
+    def left(place: np.ndarray, radius_mm: float, name: str) -> list[float]:
+        ill = strengths(mesh, *carve(femur, ash, place, radius_mm))
+        found = np.array([one.strength_N for one in ill]) / healthy
+        print(f"{name:22} {radius_mm:4.1f} mm", np.round(found, 3), flush=True)
         return [round(float(share), 4) for share in found]
+
+    def site(level: str, angle_deg: float) -> dict[str, Any]:
+        place = femur_site(femur, level, angle_deg)
+        radius_mm = float(from_site(femur, place)[n_voxels])
+        taken = np.linalg.norm(mesh.centres_mm - place, axis=1) < radius_mm
+        return {
+            "left": left(place, radius_mm, f"{level} {angle_deg} deg"),
+            "radius_mm": round(radius_mm, 2),
+            "utilisation_before": round(float(whole[0].utilisation[taken].mean()), 3),
+        }
 
     return {
         "edge_mm": edge_mm,
         "criteria": CRITERIA,
-        "healthy_N": [round(float(force)) for force in whole],
-        "by_size": {radius: left("neck", 0, radius) for radius in RADII_MM},
-        "radius_mm": RADIUS_MM,
-        "by_site": {
-            level: {angle: left(level, angle, RADIUS_MM) for angle in ANGLES_DEG}
-            for level in LEVELS
-        },
+        "healthy_N": [round(float(force)) for force in healthy],
+        "by_size": {radius: left(at, radius, "neck 0 deg") for radius in RADII_MM},
+        "volume_by_site_mm3": round(n_voxels * femur.labels.grid.voxel_mm3),
+        "by_site": {level: {angle: site(level, angle) for angle in ANGLES_DEG} for level in LEVELS},
         "published": {"Damron et al. 2023, strength left by location score": DAMRON},
     }
 
@@ -94,16 +117,21 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     """What the study shows, by the first criterion."""
     size = [1.0, *(shares[0] for shares in found["by_size"].values())]
     by_site = {
-        (level, angle): shares[0]
+        (level, angle): one["left"][0]
         for level, around in found["by_site"].items()
-        for angle, shares in around.items()
+        for angle, one in around.items()
     }
     worst = min(by_site, key=lambda site: by_site[site])
     in_neck = min(ANGLES_DEG, key=lambda angle: by_site["neck", angle])
+    inner = {level: found["by_site"][level][0] for level in LEVELS}
     return {
         "falls_with_size": bool((np.diff(size) < 0).all()),
         "worst_of_the_neck_deg": in_neck,
         "worst": {"level": worst[0], "angle_deg": worst[1], "left": by_site[worst]},
+        "inner_wall": {
+            level: {"left": one["left"][0], "utilisation_before": one["utilisation_before"]}
+            for level, one in inner.items()
+        },
         "sites_by_score": {
             "1": sum(share > 0.75 for share in by_site.values()),
             "2": sum(0.5 < share <= 0.75 for share in by_site.values()),
@@ -121,14 +149,18 @@ def draw(found: dict[str, Any], path: Path) -> None:
     left.set(xlabel="radius in mm", ylabel="strength left in %", ylim=(0, 105))
     left.set_title("Inferior-medial neck", fontsize=10)
     left.legend(fontsize=8)
-    share = 100 * np.array([[row[0] for row in found["by_site"][lv].values()] for lv in LEVELS])
+    share = 100 * np.array(
+        [[one["left"][0] for one in found["by_site"][level].values()] for level in LEVELS]
+    )
     right.imshow(share, cmap="RdYlGn", vmin=40, vmax=100, aspect="auto")
     for (i, j), value in np.ndenumerate(share):
         right.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=9)
     right.set_yticks(range(len(LEVELS)), [level.replace("_", " ") for level in LEVELS])
     right.set_xticks(range(len(ANGLES_DEG)), [f"{angle}°" for angle in ANGLES_DEG])
     right.set_xlabel("from medial (inferior at the neck) over anterior, 90°")
-    right.set_title(f"Strength left in %, lesions of {RADIUS_MM:g} mm radius", fontsize=10)
+    right.set_title(
+        f"Strength left in %, lesions of {found['volume_by_site_mm3'] / 1000:.1f} ml", fontsize=10
+    )
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
