@@ -86,5 +86,5 @@ def _probabilities(logits: torch.Tensor, *, exclusive: bool) -> torch.Tensor:
 def _vote(found: torch.Tensor, *, exclusive: bool) -> torch.Tensor:
     if not exclusive:
         return (found > 0.5).float()
-    best = found.argmax(1, keepdim=True)
+    best = found.max(1, keepdim=True).indices
     return torch.zeros_like(found).scatter_(1, best, 1.0)

@@ -63,5 +63,5 @@ def chosen(logits: Tensor, task: Task) -> Tensor:
     """Return where each output is predicted, bool of the shape of the logits."""
     if not task.exclusive:
         return logits > 0
-    winner = logits.argmax(dim=1, keepdim=True)
+    winner = logits.max(dim=1, keepdim=True).indices
     return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, winner, True)
