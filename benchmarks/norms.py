@@ -2,6 +2,7 @@
 
     python benchmarks/norms.py --json benchmarks/results/norms.json
 
+Run again after it was stopped, it goes on: rows that are in the file are kept.
 The same slices in the same order for all three. Scores are those of patches of subjects kept out
 of training (pseudo Dice, one number for all voxels), by the running mean of the weights at the end.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -53,6 +54,16 @@ def score(folder: Path) -> dict[str, Any]:
     return {"dice": row["dice"], "loss": row["loss"], "validation_loss": row["validation_loss"]}
 
 
+def begin(path: Path | None, setup: dict[str, Any]) -> dict[str, Any]:
+    """Take up the rows of an earlier run of the same setup."""
+    empty = {**setup, "results": {norm: [] for norm in get_args(Norm)}}
+    if path is None or not path.is_file():
+        return empty
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    same = all(found.get(key) == value for key, value in setup.items())
+    return found if same else empty
+
+
 def save(path: Path | None, content: dict[str, Any]) -> None:
     """Write what there is so far; a run that is stopped leaves the rows it has."""
     if path:
@@ -71,44 +82,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     asked = parser.parse_args()
     task = load_task("bone_metastases_ct")
-    results: dict[str, list[dict[str, Any]]] = {norm: [] for norm in get_args(Norm)}
-    content: dict[str, Any] = {
-        "task": task.name,
-        "subjects": {"training": TRAINING, "kept_out": KEPT_OUT},
-        "torch": torch.__version__,
-        "results": results,
-    }
+    settings = TrainSettings(
+        steps=asked.steps, every=asked.steps, validation_batches=20,
+        optimiser="adamw", learning_rate=3e-3, ema=0.98, device="cpu",
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         dataset = make_dataset(
             work / "data", task, TRAINING + KEPT_OUT, seed=1, shape=SHAPE, spacing_mm=SPACING_MM
         )
         plan = small(make_plan(fingerprint(dataset), task, "cpu"))
-        content["parameters"] = count_parameters(build(task, plan))
         subjects = [cached(s, task, plan, work / "cache") for s in dataset.subjects]
-        for seed in range(asked.seeds):
-            settings = TrainSettings(
-                steps=asked.steps, every=asked.steps, validation_batches=20, seed=seed,
-                optimiser="adamw", learning_rate=3e-3, ema=0.98, device="cpu",
-            )  # fmt: skip
-            content["settings"] = settings.model_dump(mode="json", exclude={"seed"})
-            for norm, rows in results.items():
-                chosen = task.model_copy(update={"norm": norm})
-                folder = work / f"{norm}{seed}"
-                start = time.perf_counter()
-                fit(subjects[:TRAINING], subjects[TRAINING:], chosen, plan, folder, settings)
-                row = {"seed": seed, **score(folder), "seconds": time.perf_counter() - start}
-                rows.append(row)
-                print(norm, row, flush=True)
-                content["summary"] = {
-                    norm: {structure: spread(rows, structure) for structure in row["dice"]}
-                    for norm, rows in results.items()
-                    if rows
-                }
-                save(asked.json, content)
+        content = begin(asked.json, {
+            "task": task.name,
+            "subjects": {"training": TRAINING, "kept_out": KEPT_OUT},
+            "torch": torch.__version__,
+            "parameters": count_parameters(build(task, plan)),
+            "settings": settings.model_dump(mode="json", exclude={"seed"}),
+        })  # fmt: skip
+        results = content["results"]
+        for seed, norm in product(asked.seeds, results):
+            if seed in [row["seed"] for row in results[norm]]:
+                continue
+            chosen = task.model_copy(update={"norm": norm})
+            now = settings.model_copy(update={"seed": seed})
+            folder = work / f"{norm}{seed}"
+            fit(subjects[:TRAINING], subjects[TRAINING:], chosen, plan, folder, now)
+            results[norm].append({"seed": seed, **score(folder)})
+            print(norm, results[norm][-1], flush=True)
+            save(asked.json, content)
+    content["summary"] = {
+        norm: {structure: spread(rows, structure) for structure in rows[0]["dice"]}
+        for norm, rows in results.items()
+        if rows
+    }
+    save(asked.json, content)
     print(json.dumps(content["summary"], indent=1))
 
 
