@@ -132,7 +132,7 @@ class Figure:
         return tuple("above" if self.value > t.value else "below" for t in self.thresholds)
 
 
-KEAVENY = Study("Keaveny et al. 2008: transition within 20 % of 1", "", verified=True)
+KEAVENY = Study("Keaveny et al. 2008: transition within 20 % of 1", "size not quoted")
 STERNHEIM = Study("Sternheim et al. 2020", "24 patients, 9 fractures", 100.0, 67.0)
 BOSTON = Study(
     f"Eggermont et al. 2020, BOSTON ({UNVERIFIED})", "size not quoted", 100.0, 74.0, verified=False
@@ -249,7 +249,8 @@ def _load_to_strength(strength: float, patient: Patient) -> Figure:
         ratio,
         (Threshold(1.0, "above", KEAVENY),),
         "the patient's mass and height" if ratio is None else "",
-        f"impact force of a fall from standing{known} over the strength in a sideways fall",
+        f"impact force of a fall from standing{known}, by Robinovitch et al. 1991 ({UNVERIFIED}), "
+        "over the strength in a sideways fall",
     )
 
 

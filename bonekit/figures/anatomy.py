@@ -32,7 +32,7 @@ Anatomy = FemurAnatomy | VertebraAnatomy
 
 SURE, UNSURE, GIVEN = "#2f6f9f", "#d98324", "#7b4fa3"
 SURE_FROM = 0.5  # of confidence
-HIGHEST_PX, NAME_PX = 560.0, 158.0
+HIGHEST_PX, NAME_PX, LINE_PX = 560.0, 170.0, 14.0
 NAMED_MM = 0.05  # of the picture's height, between names that would lie on each other
 BESIDE_MM = 0.05  # of its width, from the bone to the names
 
@@ -66,7 +66,7 @@ def anatomy_drawing(mesh: VoxelMesh, anatomy: Anatomy) -> bytes:
         paint(axes, outer, view)
         frame(axes, (low[0], high[0]), (low[1], high[1]))
         _lines(axes, mesh, anatomy, view)
-        _points(axes, mesh, anatomy.landmarks, view, outer)
+        _points(axes, mesh, anatomy.landmarks, view, outer, names_mm * LINE_PX / NAME_PX)
         orient(axes, world @ np.array(view.right), world @ np.array(view.up), dark=False)
         title(axes, view.name)
     scale_bar(panels[0], dark=False)
@@ -157,9 +157,14 @@ def _axes_of(anatomy: Anatomy) -> list[tuple[Float, Float]]:
 
 
 def _points(
-    axes: Axes, mesh: VoxelMesh, landmarks: tuple[Landmark, ...], view: View, outer: Shell
+    axes: Axes,
+    mesh: VoxelMesh,
+    landmarks: tuple[Landmark, ...],
+    view: View,
+    outer: Shell,
+    line_mm: float,
 ) -> None:
-    """Draw the points, their names beside the bone at the height of each."""
+    """Draw the points, their names (lines of text that high) beside the bone at each's height."""
     seen = [(mark, mark.point_mm) for mark in landmarks if mark.point_mm is not None]
     if not seen:
         return
@@ -171,7 +176,7 @@ def _points(
     for right in (False, True):
         half = np.flatnonzero((places[:, 0] > (low[0] + high[0]) / 2) == right)
         half = half[np.argsort(-places[half, 1])]
-        heights = _apart(places[half, 1], NAMED_MM * max(tall, wide))
+        heights = _apart(places[half, 1], max(NAMED_MM * max(tall, wide), line_mm))
         x = high[0] + BESIDE_MM * wide if right else low[0] - BESIDE_MM * wide
         for n, y in zip(half, heights, strict=True):
             _name(axes, found[n], places[n], (float(x), float(y)), right)

@@ -84,7 +84,11 @@ def loads(result: Result) -> list[tuple[str, str, str, str, str]]:
 def criteria(result: Result) -> list[tuple[str, str, str]]:
     """Return the strength by each criterion: criterion, strength, definition."""
     return [
-        (readable(one.name), f"{one.strength_N / 1000:.2f} kN", f"{one.description} {one.source}.")
+        (
+            readable(one.name),
+            f"{one.strength_N / 1000:.2f} kN",
+            f"{one.description} Source: {one.source}.",
+        )
         for one in result.criteria
     ]
 
@@ -139,7 +143,8 @@ def risk(result: Result) -> list[tuple[str, str, str, str]]:
                 study += f"; sensitivity {it.sensitivity:g} %, specificity {it.specificity:g} %"
             name = f"{figure.name} ({figure.definition})" if n == 0 else ""
             shown = f"{value} {figure.unit}".rstrip() if n == 0 else ""
-            lines.append((name, shown, f"broke {it.at_risk} {number(it.value)}", study))
+            limit = f"broke {it.at_risk} {number(it.value)} {figure.unit}".rstrip()
+            lines.append((name, shown, limit, study))
     return lines
 
 
