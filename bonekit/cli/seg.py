@@ -61,6 +61,7 @@ def synth(
     seed: int = 0,
     body: str | None = None,
     labels: Path | None = None,
+    spacing: tuple[float, float, float] | None = None,
     raters: int = 0,
 ) -> None:
     """Make a synthetic data set of a task, with exact truth: images from label maps.
@@ -80,18 +81,24 @@ def synth(
     body
         femur, thigh, brain, organ, or phantom for bonekit's finer bones; by default the task's.
     labels
-        Folder of label maps of your own, with names of the task's labels, to make images from.
+        Folder of label maps of your own to make images from; their labels have the names or the
+        numbers of the task's (or names of tissues around: fat, muscle, csf ...).
+    spacing
+        Of the synthetic images in mm, to the left, back and head; by default that of the body or of
+        your label maps.
     raters
         Simulated raters beside the truth.
     """
-    from bonekit.image import read_labels
     from bonekit.segmentation.synthesis import make_dataset
+    from bonekit.segmentation.synthesis.maps import read_label_maps
     from bonekit.segmentation.task_files import load_task
 
-    maps = [read_labels(p) for p in sorted(labels.iterdir())] if labels else []
+    described = load_task(task)
+    maps = read_label_maps(labels, described, spacing_mm=spacing) if labels else ()
     made = make_dataset(
-        out, load_task(task), number, seed=seed, body=body, label_maps=maps, raters=raters
-    )
+        out, described, number, seed=seed, body=body, label_maps=maps, raters=raters,
+        spacing_mm=None if labels else spacing,
+    )  # fmt: skip
     print(f"{len(made.subjects)} synthetic subjects: {out}")
     print(f"next: bonekit seg train {out} --task {task} -o MODEL --minutes 10")
 

@@ -128,7 +128,9 @@ def find_temperature(
     if not pairs:
         raise InputError("no subject with reference labels to find a temperature on")
     logits, true = (np.concatenate(part, axis=1) for part in zip(*pairs, strict=True))
-    return fit(logits, true.argmax(0) if model.task.exclusive else true)
+    if model.task.exclusive:
+        return fit(logits.T, true.argmax(0))
+    return fit(logits, true)
 
 
 def voxels_near_boundaries(

@@ -108,3 +108,20 @@ def test_card_says_that_probabilities_are_not_calibrated(
 def test_fold_that_is_not_there(dataset: Dataset, plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="fold 2; allowed: 0 to 1"):
         learn(dataset, plan, tmp_path / "model", fold=2, folds=2, settings=SETTINGS)
+
+
+def test_temperature_of_labels_that_exclude_each_other(
+    monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    """Logits three times too large, of truth drawn from the right ones: the temperature is 3."""
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, (3, 20_000)).astype(np.float32)
+    p = np.exp(honest) / np.exp(honest).sum(0)
+    drawn = (rng.random(p.shape[1]) > p.cumsum(0)).sum(0)
+    truth = np.arange(3)[:, None] == drawn
+    monkeypatch.setattr(
+        learning, "voxels_near_boundaries", lambda *_: iter([(3 * honest, truth)] * 2)
+    )
+    known = load_model(model)
+    task = known.task.model_copy(update={"regions": None, "region_order": None})
+    assert find_temperature(replace(known, task=task), ()) == pytest.approx(3.0, rel=0.05)
