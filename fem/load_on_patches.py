@@ -45,6 +45,8 @@ def step_on_patches(
     Fall: the head's patch or the cup's face is moved along the force, the pad's face rests.
     Compression: the faces of the caps or, without these, of the endplates are held and moved; a
     plate that bends or twists is rigid. Torsion: the same lengths of shaft are turned and held.
+    Bending: rollers and supports take the surface nodes of the same bands. Named sets: the same
+    sets, their forces spread evenly over the area.
 
     Parameters
     ----------
@@ -69,14 +71,19 @@ def step_on_patches(
         return _fall(load, mesh, anatomy, patches, axes)
     if isinstance(anatomy, FemurAnatomy) and load.name == "shaft_torsion":
         return _torsion(load, mesh, anatomy, axes)
+    if isinstance(anatomy, FemurAnatomy) and load.name == "four_point_bending":
+        return _bending(load, mesh, anatomy, axes)
+    if load.name == "named_sets":
+        return _named(load, mesh, patches)
     if isinstance(anatomy, VertebraAnatomy) and load.name == "endplate_compression":
         return _compression(load, mesh, patches)
     if isinstance(anatomy, VertebraAnatomy) and load.name in ("forward_flexion", "combined"):
         return _plate(load, mesh, patches, axes)
     raise InputError(
         f"load case {load.name!r} can't be put on another mesh; known: single_leg_stance, "
-        "sideways_fall and shaft_torsion of a femur, endplate_compression, forward_flexion and "
-        "combined of a vertebra. Leave the load out (--no-load), or export the run's own bricks"
+        "sideways_fall, shaft_torsion and four_point_bending of a femur, endplate_compression, "
+        "forward_flexion and combined of a vertebra, named_sets. Leave the load out "
+        "(--no-load), or export the run's own bricks"
     )
 
 
@@ -161,6 +168,57 @@ def _torsion(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, a
     grip = np.flatnonzero((height >= top - length - 1e-6) & (height <= top + 1e-6))
     held = Constraint("distal_shaft", _lowest(mesh, anatomy, length))
     return Step(load.name, (held,), caps=(_cap(load, "upper_shaft", grip, axes),))
+
+
+def _bending(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, axes: Float) -> Step:
+    """Press two rollers against two supports at the ends of the shaft in view."""
+    width, depth = (float(load.parameters[key]) for key in ("roller_mm", "intrusion_mm"))
+    surface = _surface(mesh)
+    points = mesh.nodes_mm[surface]
+    height = anatomy.height_mm(points)
+    ends = float(height.min()) + width / 2, anatomy.flare_mm - width / 2
+    quarter = (ends[1] - ends[0]) / 4
+
+    def band(at_mm: float, outward: Float) -> Int:
+        own = np.abs(height - at_mm) <= width / 2 + 1e-6
+        reach = points @ outward
+        return np.asarray(surface[own & (reach >= reach[own].max() - depth)])
+
+    below, above = (band(at, load.direction) for at in ends)
+    inner = (ends[0] + quarter, ends[1] - quarter)
+    rollers = np.unique(np.concatenate([band(at, -load.direction) for at in inner]))
+    force = float(load.parameters["force_N"]) * (axes.T @ load.direction) / len(rollers)
+    pressed = Load("rollers", rollers, np.tile(force, (len(rollers), 1)))
+    supports = (("lower_support", below), ("upper_support", above))
+    caps = tuple(_cap(load, name, nodes, axes) for name, nodes in supports)
+    return Step(load.name, (), (pressed,), caps=caps)
+
+
+def _surface(mesh: VoxelMesh | TetMesh) -> Int:
+    """Nodes on the outside."""
+    cells = mesh.world_elements
+    n_corners = 4 if cells.shape[1] == 8 else 3
+    faces = np.concatenate([cells[:, face] for face in FACES[cells.shape[1]]])
+    corners = np.sort(faces[:, :n_corners], axis=1)
+    _, first, count = np.unique(corners, axis=0, return_index=True, return_counts=True)
+    return np.unique(faces[first[count == 1]])
+
+
+def _named(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches) -> Step:
+    """Hold and load the sets that the load case names."""
+    asked = {part.name for part in load.constraints} | {part.name for part in load.loads}
+    missing = asked - set(patches)
+    if missing:
+        raise InputError(f"the mesh has no set {sorted(missing)[0]!r}; it has {', '.join(patches)}")
+    held = tuple(
+        replace(part, nodes=node_areas(mesh, patches[part.name])[0]) for part in load.constraints
+    )
+    loads = []
+    for part in load.loads:
+        nodes, area = node_areas(mesh, patches[part.name])
+        spread = np.outer(area / area.sum(), part.force_N.sum(axis=0))
+        loads.append(Load(part.name, nodes, spread))
+    return Step(load.name, held, tuple(loads))
 
 
 def _endplates(mesh: VoxelMesh | TetMesh, patches: Patches) -> tuple[Int, Int]:

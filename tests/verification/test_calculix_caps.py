@@ -18,7 +18,7 @@ from bonekit.fem.interpreters import find_interpreters
 from bonekit.fem.loadcases import Loading
 from bonekit.fem.loaded_deck import loaded_deck
 from bonekit.fem.model import Load, Model
-from bonekit.fem.shaft import ShaftTorsion
+from bonekit.fem.shaft import FourPointBending, ShaftTorsion
 from bonekit.fem.solve import solve
 from bonekit.fem.stance import SingleLegStance
 from bonekit.image.volume import Grid, LabelMap
@@ -109,6 +109,7 @@ CASES: dict[str, tuple[Loading, tuple[Part, ...]]] = {
     "cup on a joint, springs below": (SingleLegStance(head="cup", distal="springs"), ()),
     "fall on a hinge": (SidewaysFall(distal="pivot", pivot_mm=50.0), ("pad",)),
     "torsion": (ShaftTorsion(), ()),
+    "bending": (FourPointBending(roller_mm=16.0, intrusion_mm=8.0), ()),
 }
 
 

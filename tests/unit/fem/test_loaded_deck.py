@@ -15,7 +15,8 @@ from bonekit.fem.flexion import ForwardFlexion
 from bonekit.fem.load_on_patches import node_areas
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.loaded_deck import PMMA, loaded_deck
-from bonekit.fem.shaft import ShaftTorsion
+from bonekit.fem.named_loads import NamedLoad
+from bonekit.fem.shaft import FourPointBending, ShaftTorsion
 from bonekit.fem.stance import SingleLegStance
 from bonekit.image.volume import Grid, LabelMap
 from bonekit.meshing.columns import WithParts
@@ -197,6 +198,46 @@ def test_a_plate_on_a_vertebra_and_a_twisted_shaft() -> None:
     np.testing.assert_array_equal(grip.nodes, np.flatnonzero(within))
     np.testing.assert_array_equal(held.nodes, np.flatnonzero(height <= height.min() + 12.0 + 1e-6))
     assert grip.moment_Nmm == (0.0, 0.0, 10_000.0)
+
+
+def test_a_shaft_is_bent_between_rollers() -> None:
+    bone, anatomy = femur()
+    bend = FourPointBending(toward="medial")
+    load = bend.on(voxel_mesh(bone, 3.0, anatomy.frame), anatomy, bone.grid)
+    mesh = in_tetrahedra(voxel_mesh(bone, 3.0), 10)
+    E = np.full(mesh.n_elements, 1000.0)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, load, anatomy.frame)
+    (step,) = deck.steps
+    (rollers,), (below, above) = step.loads, step.caps
+    np.testing.assert_allclose(
+        rollers.force_N.sum(axis=0), 1000.0 * anatomy.frame.T @ anatomy.medial, atol=1e-9
+    )
+    x = mesh.nodes_mm
+    assert (np.hypot(x[rollers.nodes, 0] - 42, x[rollers.nodes, 1]) > 10).all()  # the outside
+    side = x @ anatomy.medial
+    assert side[rollers.nodes].max() < side[below.nodes].min() - 10
+    height = anatomy.height_mm(x)
+    assert height[below.nodes].max() <= height.min() + 8.0 + 1e-6
+    assert height[above.nodes].min() >= anatomy.flare_mm - 8.0 - 1e-6
+    assert np.isin(range(mesh.corners.max() + 1, mesh.n_nodes), below.nodes).any()  # middles too
+
+
+def test_named_sets_keep_their_names_forces_and_axes() -> None:
+    labels, anatomy = block()
+    load = NamedLoad(
+        (("inferior_face", ("left", "posterior", "superior"), 0.0),),
+        (("superior_face", (10.0, 0.0, -300.0)),),
+    )
+    bricks = voxel_mesh(labels, 2.0, anatomy.frame)
+    case = load.on(bricks, anatomy, labels.grid)
+    mesh = in_tetrahedra(voxel_mesh(labels, 2.0), 10)
+    E = np.full(mesh.n_elements, 1000.0)
+    deck, _ = loaded_deck(mesh, E, 0.3, anatomy, case, anatomy.frame)
+    (held,), (pressed,) = deck.steps[0].constraints, deck.steps[0].loads
+    z = deck.nodes_mm[:, 2]
+    np.testing.assert_array_equal(held.nodes, np.flatnonzero(z < z.min() + 1e-6))
+    np.testing.assert_array_equal(pressed.nodes, np.flatnonzero(z > z.max() - 1e-6))
+    np.testing.assert_allclose(pressed.force_N.sum(axis=0), [10.0, 0.0, -300.0])
 
 
 def test_a_fall_presses_the_head_towards_the_pad() -> None:
