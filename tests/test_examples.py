@@ -70,6 +70,16 @@ def test_learn_to_segment(tmp_path: Path) -> None:
     assert three > one
 
 
+@pytest.mark.slow
+def test_learn_from_label_maps(tmp_path: Path) -> None:
+    example = load("learn_from_label_maps")
+    few = example.TrainSettings(steps=10, every=10, batch=4, validation_batches=1, seed=1)
+    found = example.learned(example.drawn(tmp_path / "labels", 4), tmp_path, 5, few)
+    assert set(found.model) == set(example.TASK.labels) - {"background"}
+    assert all(row["dice"].n == 2 for row in found.model.values())
+    assert len(found.scores) == 2  # maps 0 and 3
+
+
 @pytest.mark.skipif(shutil.which("ccx") is None, reason="CalculiX (ccx) is not installed")
 @pytest.mark.slow
 def test_deck_for_calculix(tmp_path: Path) -> None:
