@@ -28,6 +28,7 @@ from bonekit.fem.bricks import Bricks, Float, Lattice, bricks_of
 from bonekit.fem.coarsening import Coarsening, coarsen, coarsen_cells
 from bonekit.fem.field_transfer import FieldTransfer, Turned
 from bonekit.fem.galerkin import ParentStiffness, Stiffness, project
+from bonekit.fem.memory import return_freed
 from bonekit.fem.operator import BrickProduct
 from bonekit.fem.parents import ParentProduct
 from bonekit.fem.smoothing import Chebyshev, LevelOperator
@@ -35,7 +36,7 @@ from bonekit.fem.threads import both
 
 log = logging.getLogger(__name__)
 
-_BOTTOM_DOF = 2400  # solved by a dense factor
+_BOTTOM_DOF = 1200  # solved by a dense factor
 _DEGREE = 3  # of the finest smoother; 2 takes twice the iterations on a femur
 _COARSE_DEGREE = 5  # of the next one: 6 costs a femur a tenth more, 4 a trabecular cube
 _GROWTH = 2  # of the degree per level: coarse products are cheap, coarse grids bad at bending
@@ -95,6 +96,7 @@ class BrickMultigrid:
         self.levels = [Level(A, smoother, FieldTransfer(step, bricks.n_nodes, device))]
         bricks, h = step.coarse, spacing_mm * step.factors
         del step  # tables are given up as soon as they are used: the set-up is the memory's peak
+        return_freed()
         while 3 * bricks.n_nodes > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
             A, step = both(
                 partial(_product, bricks, stiffness, dtype, device),
@@ -107,6 +109,7 @@ class BrickMultigrid:
             self.levels.append(level)
             bricks, h = step.coarse, h * step.factors
             del step
+            return_freed()
         bottom = _direct(dense(bricks, stiffness, device))
         turned = len(self.levels) == 1  # its fields are (3, n) as those of the level above
         self._bottom = (lambda b: bottom(b.t()).t()) if turned else bottom

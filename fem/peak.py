@@ -25,6 +25,7 @@ from bonekit.fem.stance import SingleLegStance
 from bonekit.fem.steps import Progress
 from bonekit.fem.strain_yield_law import SCHILEO, strain_yield
 from bonekit.fem.strength import Strength, utilisation
+from bonekit.fem.threads import within_operations
 from bonekit.fem.tissue import Part
 
 Float = NDArray[np.float64]
@@ -192,6 +193,7 @@ def peak_load(
     rtol: float = 1e-4,
     tolerance: float = 0.005,
     device: str = "cpu",
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> Peak:
     """Load a bone until its force has peaked.
@@ -213,6 +215,8 @@ def peak_load(
         Large rotations and strains.
     rtol, tolerance, device, progress
         See `bonekit.fem.failure.failure_load`.
+    threads : int, optional
+        Threads of the processor, restored afterwards; by default torch's own number.
 
     Raises
     ------
@@ -225,16 +229,17 @@ def peak_load(
         raise InputError(f"load case {problem.load.name} is a moment; a peak is that of a force")
     law = after_yield(problem, after)
     end = standard_end_mm(problem) if end_mm is None else end_mm
-    found = failure_load(
-        problem.model,
-        law.law,
-        end_mm=end,
-        finite=finite,
-        rtol=rtol,
-        tolerance=tolerance,
-        device=device,
-        progress=progress,
-    )
+    with within_operations(threads):
+        found = failure_load(
+            problem.model,
+            law.law,
+            end_mm=end,
+            finite=finite,
+            rtol=rtol,
+            tolerance=tolerance,
+            device=device,
+            progress=progress,
+        )
     return Peak(_strength(problem.model, law, found, end, finite), found)
 
 

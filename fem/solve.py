@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -35,13 +36,15 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class GridSolution:
-    """Displacements and reactions on a lattice of nodes.
+    """Displacements and reactions on a lattice of nodes, of which only those in use are kept.
 
     Parameters
     ----------
-    displacement_mm : ndarray of float, (ni+1, nj+1, nk+1, 3)
-        The prescribed value where one is given, 0 at other nodes of the void.
-    reaction_N : ndarray of float, (ni+1, nj+1, nk+1, 3)
+    kept : ndarray of bool, (ni+1, nj+1, nk+1)
+        Nodes that touch a brick, or where a displacement is prescribed.
+    nodal_mm : ndarray of float, (n_kept, 3)
+        Their displacements, in C order.
+    nodal_N : ndarray of float, (n_kept, 3)
         Force of the support on each fixed component, 0 elsewhere.
     energy_Nmm : float
         Strain energy, summed over the elements (full integration).
@@ -52,12 +55,28 @@ class GridSolution:
         Relative residual before each iteration and at the end.
     """
 
-    displacement_mm: Float
-    reaction_N: Float
+    kept: Bool
+    nodal_mm: Float
+    nodal_N: Float
     energy_Nmm: float
     residual: float
     iterations: int
     history: tuple[float, ...]
+
+    @cached_property
+    def displacement_mm(self) -> Float:
+        """Over the lattice, (ni+1, nj+1, nk+1, 3); 0 at nodes of the void that nothing moves."""
+        return self._spread(self.nodal_mm)
+
+    @cached_property
+    def reaction_N(self) -> Float:  # noqa: N802
+        """Forces of the support over the lattice, (ni+1, nj+1, nk+1, 3)."""
+        return self._spread(self.nodal_N)
+
+    def _spread(self, nodal: Float) -> Float:
+        field = np.zeros((*self.kept.shape, 3))
+        field[self.kept] = nodal
+        return field
 
 
 def solve_grid(
@@ -129,31 +148,39 @@ def solve_grid(
         del bricks  # half as large as the solve itself
         values = np.broadcast_to(np.asarray(values_mm, dtype=np.float64), fixed.shape)
         given = system.tensor(np.where(fixed[used], values[used], 0.0))
+        kept = used | (fixed & (values != 0)).any(axis=-1)
         force = None if force_N is None else _on_nodes(system, force_N, used)
         start = None if start_mm is None else _on_nodes(system, start_mm, used)
         found = system.solve(given, force, rtol, max_iterations, progress, start)
         system.forget_preconditioner()
-        return _on_lattice(system, found, force, np.where(fixed, values, 0.0), used)
+        return _grid_solution(
+            system, found, force, np.where(fixed[kept], values[kept], 0.0), used[kept], kept
+        )
 
 
 def _on_nodes(system: BrickSystem, field: ArrayLike, used: Bool) -> Tensor:
     return system.tensor(np.asarray(field, dtype=np.float64)[used])
 
 
-def _on_lattice(
-    system: BrickSystem, found: CGResult, force: Tensor | None, displacement: Float, used: Bool
+def _grid_solution(
+    system: BrickSystem,
+    found: CGResult,
+    force: Tensor | None,
+    given_mm: Float,
+    used: Bool,
+    kept: Bool,
 ) -> GridSolution:
-    """Spread a solution over all nodes of the lattice, those of the void included."""
+    """Gather a solution on the nodes that are kept: those in use, others as they are given."""
     log.info("%d iterations, residual %.1e", found.iterations, found.history[-1])
+    energy = system.K.energy(found.x)
     pull = system.stiff(found.x)
     pull = (pull if force is None else pull.sub_(force)).mul_(system.held)
-    support = np.zeros(displacement.shape)
+    support = np.zeros(given_mm.shape)
     support[used] = system.array(pull)
     del pull
-    displacement[used] = system.array(found.x)
-    energy = system.K.energy(found.x)
+    given_mm[used] = system.array(found.x)
     return GridSolution(
-        displacement, support, energy, found.history[-1], found.iterations, found.history
+        kept, given_mm, support, energy, found.history[-1], found.iterations, found.history
     )
 
 

@@ -40,6 +40,20 @@ def torch_threads(number: int | None) -> Iterator[None]:
             _pools.pop()
 
 
+@contextmanager
+def within_operations(number: int | None) -> Iterator[None]:
+    """Let torch use so many threads within an operation for a while; None leaves its own number.
+
+    For work that is few large operations, such as laws over material points.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def team() -> int:
     """How many parts to make of a product."""
     return _pools[-1][0] if _pools else 1

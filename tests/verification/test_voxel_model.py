@@ -219,8 +219,14 @@ def test_poisson_is_checked(nu: float) -> None:
         uniform(mesh, values, constraints=[Constraint("foot", layer(mesh, 0))])
 
 
-def test_a_model_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("there", "advice"),
+    [(1.0001e8, r"bricks of 0.94 mm instead of 0.50"), (1e4, "free some memory")],
+)
+def test_a_model_that_does_not_fit_is_refused(
+    monkeypatch: pytest.MonkeyPatch, there: float, advice: str
+) -> None:
     mesh = beam((4, 4, 4))
-    monkeypatch.setattr(memory, "available_bytes", lambda device: 1e4)
-    with pytest.raises(InputError, match=r"64 elements need about .* GB .*bricks of \d.\d+ mm"):
+    monkeypatch.setattr(memory, "available_bytes", lambda device: there)
+    with pytest.raises(InputError, match=rf"64 elements need about .* GB .*{advice}"):
         solve(uniform(mesh, 0.3, constraints=[Constraint("foot", layer(mesh, 0))]))

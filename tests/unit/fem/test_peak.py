@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy
@@ -98,6 +99,18 @@ def test_a_femur_fails_by_keyaks_law() -> None:
     assert found.failure.plastic_strain.max() > 0
     assert found.failure.yielded.any()
     assert found.strength.strength_N == found.failure.curve_N.max()
+
+
+def test_a_path_keeps_to_its_threads() -> None:
+    before, seen = torch.get_num_threads(), []
+    asked = 2 if before == 1 else 1
+
+    def tell(step: Step) -> None:
+        seen.append(torch.get_num_threads())
+
+    peak_load(pressed(), end_mm=0.1, threads=asked, progress=tell)
+    assert set(seen) == {asked}
+    assert torch.get_num_threads() == before
 
 
 def test_the_law_after_yield_is_that_of_the_parts() -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from bonekit.errors import InputError
 from bonekit.fem.model import Constraint, Load, Model, Solution
-from bonekit.fem.solve import solve
+from bonekit.fem.solve import solve, solve_grid
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
 
@@ -110,3 +110,20 @@ def test_a_similar_solution_is_a_good_start(mesh: VoxelMesh) -> None:
     np.testing.assert_allclose(
         other.reaction_N["bottom"], first.reaction_N["bottom"], rtol=1e-5, atol=1e-3
     )
+
+
+def test_a_grid_keeps_the_nodes_of_bricks_and_what_is_prescribed_beside_them() -> None:
+    E = np.zeros((4, 3, 5))
+    E[1:3, :2, :4] = 100.0
+    fixed = np.zeros((5, 4, 6, 3), dtype=bool)
+    values = np.zeros(fixed.shape)
+    fixed[:, :, [0, 4]] = True
+    values[1:4, :3, 4, 2] = -0.1
+    fixed[0, 3, 5, 1], values[0, 3, 5, 1] = True, 7.0  # in the void
+    s = solve_grid(E, (1, 1, 1), 0.0, fixed, values)
+    assert s.kept.sum() == 3 * 3 * 5 + 1
+    assert s.displacement_mm.shape == s.reaction_N.shape == fixed.shape
+    assert s.displacement_mm[0, 3, 5].tolist() == [0.0, 7.0, 0.0]
+    np.testing.assert_allclose(s.displacement_mm[1:4, :3, 2, 2], -0.05, rtol=1e-7)
+    assert s.reaction_N[..., 4, 2].sum() == pytest.approx(-100 * 4 * 0.1 / 4, rel=1e-7)
+    assert not s.reaction_N[~s.kept].any()
