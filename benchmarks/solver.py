@@ -2,7 +2,9 @@
 
 ParOSol (parosol-py, GPL) is a peer: it is installed in an environment of its own, runs as a child
 process and is never imported. Both get the same moduli, prescribed displacements and tolerance;
-each run is a process of its own, whose peak memory is that of all its processes together.
+each run is a process of its own. Memory: ``whole_MB`` is the peak of all its processes together,
+Python included; ``solver_MB`` that of ParOSol's own processes, and for us what is not there before
+the solve (the imports and the input). Pages that processes of one program share count once.
 
     python benchmarks/solver.py ../shared/data --json benchmarks/results/solver.json
 """
@@ -20,6 +22,7 @@ import time
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, label
@@ -97,7 +100,7 @@ def child(case: Path, threads: int) -> None:
 
     with np.load(case) as file:
         E, h, fixed, values = (file[name] for name in ("E", "h", "fixed", "values"))
-    before = high_water({"self"})
+    before = resident("self")["VmHWM"]
     start = time.perf_counter()
     s = solve_grid(E, h, 0.3, fixed, values, rtol=RTOL, threads=threads)
     seconds = time.perf_counter() - start
@@ -157,17 +160,15 @@ def best(work: Callable[[], object], times: int = 20) -> float:
     return float(found)
 
 
-def high_water(processes: set[str]) -> float:
-    """Sum the peak resident memory of processes in MB (Linux)."""
-    total = 0.0
-    for pid in processes:
-        status = Path(f"/proc/{pid}/status")
-        try:
-            lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        except OSError:
-            continue
-        total += sum(float(line.split()[1]) for line in lines) / 1024
-    return total
+def resident(pid: str) -> dict[str, float]:
+    """Peak of a process's resident memory and its pages of files now, in MB (Linux)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    fields = dict(line.split(":", 1) for line in lines)
+    keys = [key for key in ("VmHWM", "RssFile") if key in fields]
+    return {key: float(fields[key].split()[0]) / 1024 for key in keys}
 
 
 def descendants(pid: int) -> dict[str, str]:
@@ -184,20 +185,44 @@ def descendants(pid: int) -> dict[str, str]:
     return found
 
 
-def measured(command: list[str], only: str | None = None) -> dict[str, float]:
+class Job:
+    """Peak memory of the processes of a job, each pages of files counted once per program."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.peak: dict[str, float] = {}
+        self.files: dict[str, float] = {}
+
+    def look(self, pid: int) -> None:
+        """See what the processes hold now."""
+        for one, name in descendants(pid).items():
+            now = resident(one)
+            self.names[one] = name
+            self.peak[one] = max(self.peak.get(one, 0.0), now.get("VmHWM", 0.0))
+            self.files[one] = max(self.files.get(one, 0.0), now.get("RssFile", 0.0))
+
+    def total_MB(self, program: str | None = None) -> float:  # noqa: N802
+        """Sum over all processes, or those of one program."""
+        total = 0.0
+        for name in {program} if program else set(self.names.values()):
+            own = [pid for pid in self.names if self.names[pid] == name]
+            total += sum(self.peak[pid] for pid in own)
+            total -= sum(sorted(self.files[pid] for pid in own)[:-1])
+        return total
+
+
+def measured(command: list[str], solver: str | None = None) -> dict[str, float]:
     """Run a command that prints JSON last; add its wall time and peak memory.
 
-    ``only`` counts the memory of processes of that name.
+    ``solver`` names the program whose processes are also summed by themselves.
     """
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    peaks: dict[str, float] = {}
+    job = Job()
 
     def watch() -> None:
         while process.poll() is None:
-            for pid, name in descendants(process.pid).items():
-                if only is None or name == only:
-                    peaks[pid] = max(peaks.get(pid, 0.0), high_water({pid}))
+            job.look(process.pid)
             time.sleep(0.02)
 
     watcher = threading.Thread(target=watch)
@@ -208,7 +233,12 @@ def measured(command: list[str], only: str | None = None) -> dict[str, float]:
         raise SystemExit(f"{command[0]} failed with {process.returncode}: {errors[-500:]}")
     wall = time.perf_counter() - start
     row: dict[str, float] = json.loads(output.strip().splitlines()[-1])
-    return {**row, "wall_s": wall, "peak_MB": sum(peaks.values())}
+    row |= {"wall_s": wall, "whole_MB": job.total_MB()}
+    if "MB_before" in row:
+        row["solver_MB"] = row["whole_MB"] - row["MB_before"]
+    if solver:
+        row["solver_MB"] = job.total_MB(solver)
+    return row
 
 
 def ours(case: Path, threads: int) -> dict[str, float]:
@@ -217,9 +247,9 @@ def ours(case: Path, threads: int) -> dict[str, float]:
 
 
 def peer(case: Path, processes: int, python: Path, work: Path) -> dict[str, float]:
-    """Run ParOSol; its memory is that of the solver's processes, without the Python around it."""
+    """Run ParOSol; its solver is apart from the Python around it."""
     arguments = [str(case), str(processes), str(RTOL), str(work / "parosol")]
-    return measured([str(python), "-c", PEER, *arguments], only="parosol")
+    return measured([str(python), "-c", PEER, *arguments], solver="parosol")
 
 
 def installed_peer(folder: Path) -> Path:
@@ -231,7 +261,7 @@ def installed_peer(folder: Path) -> Path:
     return python
 
 
-def draw(result: dict[str, object], file: Path) -> None:
+def draw(result: dict[str, Any], file: Path) -> None:
     """Time and memory against size, and beside the peer."""
     import matplotlib
 
@@ -240,11 +270,11 @@ def draw(result: dict[str, object], file: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     rows = result["size"]
-    dof = np.array([row["dof"] for row in rows]) / 1e6  # type: ignore[union-attr, index]
-    for axis, key, unit in ((left, "s", "s"), (right, "peak_MB", "MB")):
-        values = np.array([row[key] for row in rows])  # type: ignore[union-attr, index]
+    dof = np.array([row["dof"] for row in rows]) / 1e6
+    for axis, key, unit in ((left, "s", "s"), (right, "solver_MB", "MB of the solver")):
+        values = np.array([row[key] for row in rows])
         axis.loglog(dof, values, "o-", label="random bone, 30 %")
-        for name, pair in result["peer"].items():  # type: ignore[attr-defined]
+        for name, pair in result["peer"].items():
             x = pair["dof"] / 1e6
             axis.plot(x, pair["bonekit"][key], "s", label=f"{name}, bonekit")
             axis.plot(x, pair["parosol"][key], "x", label=f"{name}, ParOSol")
@@ -253,12 +283,47 @@ def draw(result: dict[str, object], file: Path) -> None:
     figure.savefig(file, dpi=110)
 
 
+def beside_peer(name: str, options: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Solve a case with both engines."""
+    case = CASES[name](options.data)
+    file = work / "case.npz"
+    np.savez(file, **case)
+    python = installed_peer(options.peer or work / "peer")
+    load = os.getloadavg()
+    mine = ours(file, options.threads)
+    arguments = ["--roofline", str(file), "--threads", str(options.threads)]
+    limits = measured([sys.executable, __file__, *arguments])
+    theirs = peer(file, options.threads, python, work)
+    return {
+        "dof": 3 * int(in_use(case["E"]).sum()),
+        "load_average_before": load,
+        "bonekit": mine,
+        "parosol": theirs,
+        "roofline": {name: limits[name] for name in ("float32", "float64")},
+        "times_faster": theirs["s"] / mine["s"],
+        "memory_share": mine["solver_MB"] / theirs["solver_MB"],
+        "memory_share_of_all": mine["whole_MB"] / theirs["whole_MB"],
+    }
+
+
+def at_size(size: int, threads: int, work: Path) -> dict[str, Any]:
+    """Solve random bone of so many bricks along an edge."""
+    case = random_bone(size)
+    np.savez(work / "case.npz", **case)
+    row = {"dof": 3 * int(in_use(case["E"]).sum()), "load_average_before": os.getloadavg()}
+    return {**row, **ours(work / "case.npz", threads)}
+
+
+CASES = {"femur": femur, "trab1240": trabecular_cube}
+
+
 def main() -> None:
-    """Run all and write the numbers and a plot."""
+    """Run what is asked and write each row at once beside what the file holds already."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--json", type=Path, default=Path("solver.json"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--sizes", type=int, nargs="*", default=[44, 76, 122])
     parser.add_argument("--peer", type=Path, help="environment that has parosol-py")
     parser.add_argument("--child", type=Path)
@@ -270,47 +335,28 @@ def main() -> None:
     if options.roofline:
         roofline(options.roofline, options.threads)
         return
-    result: dict[str, object] = {
-        "rtol": RTOL,
-        "threads": options.threads,
-        "load_average_before": os.getloadavg(),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        python = installed_peer(options.peer or work / "peer")
-        beside: dict[str, object] = {}
-        for name, make in (("femur", femur), ("trab1240", trabecular_cube)):
-            case = make(options.data)
-            np.savez(work / "case.npz", **case)
-            mine = ours(work / "case.npz", options.threads)
-            arguments = ["--roofline", str(work / "case.npz"), "--threads", str(options.threads)]
-            limits = measured([sys.executable, __file__, *arguments])
-            theirs = peer(work / "case.npz", options.threads, python, work)
-            row = {"dof": 3 * int(in_use(case["E"]).sum()), "bonekit": mine, "parosol": theirs}
-            row["roofline"] = {name: limits[name] for name in ("float32", "float64")}
-            row["times_faster"] = theirs["s"] / mine["s"]
-            row["memory_share"] = mine["peak_MB"] / theirs["peak_MB"]
-            row["memory_share_beside_imports"] = (mine["peak_MB"] - mine["MB_before"]) / theirs[
-                "peak_MB"
-            ]
-            beside[name] = row
-            print(name, json.dumps(row), flush=True)
-        result["peer"] = beside
-        rows = []
-        for size in options.sizes:
-            case = random_bone(size)
-            np.savez(work / "case.npz", **case)
-            rows.append(
-                {
-                    "dof": 3 * int(in_use(case["E"]).sum()),
-                    **ours(work / "case.npz", options.threads),
-                }
-            )
-            print(json.dumps(rows[-1]), flush=True)
-        result["size"] = rows
+    result: dict[str, Any] = {"rtol": RTOL, "threads": options.threads, "peer": {}, "size": []}
+    if options.json.exists():
+        result = json.loads(options.json.read_text())
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    draw(result, options.json.with_suffix(".png"))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.cases:
+            result["peer"][name] = beside_peer(name, options, Path(folder))
+            write(result, options.json)
+        for size in options.sizes:
+            row = at_size(size, options.threads, Path(folder))
+            others = [one for one in result["size"] if one["dof"] != row["dof"]]
+            result["size"] = sorted([*others, row], key=lambda one: one["dof"])
+            write(result, options.json)
+
+
+def write(result: dict[str, Any], file: Path) -> None:
+    """Store and draw what there is."""
+    text = json.dumps(result, indent=2) + "\n"
+    part = file.with_name(file.name + ".part")
+    part.write_text(text)
+    part.replace(file)
+    draw(result, file.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from bonekit.fem.bricks import Bricks, Float, Lattice, bricks_of
 from bonekit.fem.coarsening import Coarsening, coarsen, coarsen_cells
 from bonekit.fem.field_transfer import FieldTransfer, Turned
 from bonekit.fem.galerkin import ParentStiffness, Stiffness, project
-from bonekit.fem.memory import return_freed
 from bonekit.fem.operator import BrickProduct
 from bonekit.fem.parents import ParentProduct
 from bonekit.fem.smoothing import Chebyshev, LevelOperator
@@ -96,7 +95,6 @@ class BrickMultigrid:
         self.levels = [Level(A, smoother, FieldTransfer(step, bricks.n_nodes, device))]
         bricks, h = step.coarse, spacing_mm * step.factors
         del step  # tables are given up as soon as they are used: the set-up is the memory's peak
-        return_freed()
         while 3 * bricks.n_nodes > _BOTTOM_DOF and max(bricks.lattice.cells) > 1:
             A, step = both(
                 partial(_product, bricks, stiffness, dtype, device),
@@ -109,7 +107,6 @@ class BrickMultigrid:
             self.levels.append(level)
             bricks, h = step.coarse, h * step.factors
             del step
-            return_freed()
         bottom = _direct(dense(bricks, stiffness, device))
         turned = len(self.levels) == 1  # its fields are (3, n) as those of the level above
         self._bottom = (lambda b: bottom(b.t()).t()) if turned else bottom
