@@ -31,6 +31,7 @@ Arrays = dict[str, NDArray[np.generic]]
 BYTES_PER_UNKNOWN = {4: 3100, 8: 3100, 10: 2200}
 SEVERAL = 1.25
 BYTES_PER_PROCESS = 150e6
+METHODS = ("auto", "cg", "direct")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,7 @@ class NodalProblem:
         for name, array in (("displacement", values), ("force", force), ("node", nodes)):
             if not np.isfinite(array).all():
                 raise InputError(f"a {name} of the model is not a finite number")
+        _check_numbers(len(nodes), mesh.elements)
         _check_handed(nodes, mesh.elements)
         used = np.zeros(mesh.n_nodes, dtype=bool)
         used[mesh.elements] = True
@@ -186,6 +188,16 @@ class _CapArrays:
         return out
 
 
+def _check_numbers(n_nodes: int, elements: Int) -> None:
+    """Refuse elements of nodes that are not there."""
+    wrong = np.flatnonzero(((elements < 0) | (elements >= n_nodes)).any(axis=1))
+    if wrong.size:
+        raise InputError(
+            f"{wrong.size} of {len(elements)} elements name nodes beyond the {n_nodes} of the mesh "
+            f"(the first is element {wrong[0]}: {elements[wrong[0]].tolist()}); nodes count from 0"
+        )
+
+
 def _check_handed(nodes_mm: Float, elements: Int) -> None:
     """Refuse elements that are turned inside out, or have no volume, at their first corner."""
     three = [1, 3, 4] if elements.shape[1] == 8 else [1, 2, 3]
@@ -209,12 +221,15 @@ def settings(
     Raises
     ------
     InputError
-        If a number is not positive.
+        If a number is out of range or the method unknown.
     """
-    if not (rtol > 0 and max_iterations > 0):
+    if not (0 < rtol < 1 and max_iterations > 0):
         raise InputError(
-            f"rtol and max_iterations must be positive, got {rtol} and {max_iterations}"
+            "rtol must lie between 0 and 1 and max_iterations be positive, got "
+            f"{rtol} and {max_iterations}"
         )
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is unknown; known: {', '.join(METHODS)}")
     return {
         "rtol": np.array(rtol),
         "max_iterations": np.array(max_iterations),

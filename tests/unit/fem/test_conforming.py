@@ -6,6 +6,7 @@ import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,6 +205,28 @@ def test_elements_turned_inside_out_are_refused(n: int) -> None:
     held = (Constraint("b", ALL[:3]),)
     with pytest.raises(InputError, match=r"1 of 1 elements have no volume .* \(elements 0\)"):
         solve_conforming(cube(mesh=mesh, constraints=held, loads=()))
+
+
+@pytest.mark.parametrize("stray", [8, -1])
+def test_elements_of_nodes_that_are_not_there_are_refused(stray: int) -> None:
+    mesh = HexMesh(BRICK_CORNERS.astype(float), np.array([[0, 1, 2, 3, 4, 5, 6, stray]]))
+    with pytest.raises(InputError, match=r"1 of 1 elements name nodes beyond the 8 .*element 0"):
+        solve_conforming(cube(mesh=mesh, loads=()), interpreter="unasked")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rtol": np.inf}, "rtol must lie between 0 and 1 .*got inf"),
+        ({"rtol": np.nan}, "rtol must lie between 0 and 1 .*got nan"),
+        ({"max_iterations": 0}, "got 1e-08 and 0"),
+        ({"method": "lu"}, "method 'lu' is unknown; known: auto, cg, direct"),
+        ({"processes": 0}, "one process or more"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        solve_conforming(cube(), interpreter="unasked", **settings)
 
 
 @pytest.mark.parametrize(
