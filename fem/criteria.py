@@ -218,7 +218,8 @@ def crawford(model: Model, solution: Solution, load: LoadCase) -> Strength:
     """
     if "height_mm" not in load.parameters:
         raise InputError(
-            f"criterion crawford is for the compression of a vertebra, not for {load.name}"
+            "criterion stiffness_at_strain is for the compression of a vertebra, not for "
+            f"{load.name}"
         )
     return stiffness_at_strain(model, solution, load, float(load.parameters["height_mm"]))
 

@@ -27,6 +27,8 @@ Mask = NDArray[np.bool_]
 HEAD_MM = (17.0, 33.0)  # radii of femoral heads; adults 19 to 29, greater trochanters 15
 ROUND = 0.72  # of a sphere's surface: heads have about 0.9, condyles a half
 PAIRED = 0.9  # of the directions or their opposite: a shaft has 0.7, heads nearly all
+APART_MM = 60.0  # between the heads of two hips: adults have 160, fused masks less
+NEARLY = 0.9  # of the roundest, in share of its sphere
 SECOND_BONE = 0.2  # of the mask in another piece: a second bone, or a broken one
 SURFACE_MM = 1.0  # voxels that a surface is filled with
 FEMUR_MM = (60.0, 600.0)  # largest extent of what is in view of it
@@ -158,6 +160,23 @@ def head_of(solid: Solid) -> Ball:
     InputError
         If there is none, or there are two as far apart as those of two hips.
     """
+    balls = heads_of(solid)
+    if not balls:
+        raise InputError(
+            "no femoral head in the mask: nothing of it is round like a ball of "
+            f"{HEAD_MM[0]:.0f} to {HEAD_MM[1]:.0f} mm radius. The head is outside the image, "
+            "destroyed, or fused with the acetabulum; or this is no femur"
+        )
+    if len(balls) > 1:
+        raise InputError("the mask holds two femoral heads: give a mask of one bone")
+    return balls[0]
+
+
+def heads_of(solid: Solid) -> list[Ball]:
+    """Find what is round like a femoral head, the roundest first, each `APART_MM` from the others.
+
+    Besides the roundest only what is nearly as round counts.
+    """
     room = ndi.distance_transform_edt(
         np.pad(solid.mask, 1), sampling=float(solid.grid.spacing_mm[0])
     )[1:-1, 1:-1, 1:-1]
@@ -169,14 +188,10 @@ def head_of(solid: Solid) -> Ball:
         fits = HEAD_MM[0] <= ball.radius_mm <= HEAD_MM[1]
         if fits and ball.share >= ROUND and ball.paired >= PAIRED:
             balls.append(ball)
-    if not balls:
-        raise InputError(
-            "no femoral head in the mask: nothing of it is round like a ball of "
-            f"{HEAD_MM[0]:.0f} to {HEAD_MM[1]:.0f} mm radius. The head is outside the image, "
-            "destroyed, or fused with the acetabulum; or this is no femur"
-        )
-    best = max(balls, key=lambda ball: ball.share)
-    far = [b for b in balls if np.linalg.norm(b.centre_mm - best.centre_mm) > 100.0]
-    if any(ball.share > 0.9 * best.share for ball in far):
-        raise InputError("the mask holds two femoral heads: give a mask of one bone")
-    return best
+    balls.sort(key=lambda ball: -ball.share)
+    kept: list[Ball] = []
+    for ball in balls:
+        apart = [np.linalg.norm(ball.centre_mm - one.centre_mm) > APART_MM for one in kept]
+        if not kept or (all(apart) and ball.share > NEARLY * kept[0].share):
+            kept.append(ball)
+    return kept

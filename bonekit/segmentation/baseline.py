@@ -27,6 +27,7 @@ from bonekit.segmentation.quality import (
     Quality,
     check_femur,
     check_head,
+    check_heads,
     check_metal,
     check_pieces,
 )
@@ -142,6 +143,7 @@ def from_labels(
         sizes = found.measures["volume_ml"], found.measures["body_height_mm"]
         odd = check_size(bone.removeprefix("vertebra_"), *sizes)
         return replace(found, findings=(*found.findings, *odd))
+    pieces += check_heads(mask, ct.grid)
     femur = femur_of_mask(mask, ct.grid, cast(Side, bone.removeprefix("femur_")))
     return _femur(ct, femur, mask, other, method, lesion, allow_metal, pieces)
 

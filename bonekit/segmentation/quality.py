@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from bonekit.anatomy.femur import FemurAnatomy
+from bonekit.anatomy.find import heads_of
+from bonekit.anatomy.solid import solid_of
 from bonekit.anatomy.sphere import directions
 from bonekit.image.volume import Grid, Image
 from bonekit.segmentation.base import Finding
@@ -47,6 +49,19 @@ def check_pieces(mask: Mask, grid: Grid) -> list[Finding]:
         f"{100 * rest:.0f} % of it and are left out. Check the mask"
     )
     return [Finding("error" if rest > 0.2 else "warning", "pieces", text)]
+
+
+def check_heads(mask: Mask, grid: Grid) -> list[Finding]:
+    """Find fault with a mask that holds the heads of two femora."""
+    heads = heads_of(solid_of(mask, grid))
+    if len(heads) < 2:
+        return []
+    away = float(np.linalg.norm(heads[0].centre_mm - heads[1].centre_mm))
+    text = (
+        f"the mask holds {len(heads)} femoral heads, {away:.0f} mm apart: it is of two bones. "
+        "Give a mask of one"
+    )
+    return [Finding("error", "two-bones", text)]
 
 
 def check_metal(ct: Image, mask: Mask, allowed: bool) -> list[Finding]:

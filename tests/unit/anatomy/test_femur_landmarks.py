@@ -17,6 +17,7 @@ from bonekit.anatomy.landmark import between_deg
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid
 from bonekit.phantom.parameters import FemurParameters
+from bonekit.segmentation.quality import check_heads
 
 CONDYLES = ("medial_condyle", "lateral_condyle")
 PROXIMAL = ("head_centre", "greater_trochanter", "lesser_trochanter")
@@ -299,6 +300,24 @@ class TestBadInput:
         wide = Grid.of(shape, 2.0, grid.origin_mm)
         with pytest.raises(InputError, match="holds two bones"):
             find_femur(one.mask(wide) | two.mask(wide), wide)
+
+    def test_two_bones_grown_together(self) -> None:
+        """Joined by a bar, such as a pelvis: one piece with two heads."""
+        one = Posed(FemurParameters(side="left"), np.eye(3), np.zeros(3))
+        two = Posed(FemurParameters(side="right"), np.eye(3), np.array([-150.0, 0.0, 0.0]))
+        grid, other = one.grid(), two.grid()
+        start = other.origin_mm
+        width = int((grid.world(grid.shape) - start)[0] / 1.5)
+        wide = Grid.of((width, *grid.shape[1:]), 1.5, [start[0], *grid.origin_mm[1:]])
+        points = wide.points()
+        bar = (np.linalg.norm(points[..., 1:], axis=-1) < 8.0) & (np.abs(points[..., 0] + 75) < 65)
+        both = one.mask(wide) | two.mask(wide) | bar
+        with pytest.raises(InputError, match="two femoral heads"):
+            find_femur(both, wide)
+        (finding,) = check_heads(both, wide)
+        assert (finding.severity, finding.code) == ("error", "two-bones")
+        assert "2 femoral heads, 150 mm apart" in finding.message
+        assert check_heads(one.mask(grid), grid) == []
 
     def test_the_wrong_side(self) -> None:
         bone = random_pose(1)
