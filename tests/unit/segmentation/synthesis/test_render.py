@@ -113,3 +113,64 @@ def test_a_body_gets_a_layer_of_fat() -> None:
     assert fat[12, 12, 16]
     assert fat[5, 12, 12]  # 3 mm away
     assert not fat[4, 12, 12]  # 4 mm away
+
+
+def plain(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> LabelMap:
+    """One tissue everywhere."""
+    return LabelMap(np.ones(shape, np.uint8), Grid.of(shape, spacing), {1: "bone"})
+
+
+def test_texture_has_deviation_and_length_in_mm() -> None:
+    """White noise through a Gaussian of L/sqrt(2) is correlated by exp(-1/2) at a distance L."""
+    look = Tissue(mean=(100, 100), std=(10, 10))
+    recipe = Recipe(tissues={"bone": look}, texture_mm=(4.0, 4.0))
+    made = paint(plain((80, 40, 80), (1.0, 2.0, 1.0)), recipe, np.random.default_rng(0)).array
+    assert made.mean() == pytest.approx(100, abs=1)
+    assert made.std() == pytest.approx(10, rel=0.05)
+    found = made - made.mean()
+    for axis, voxels in enumerate((4, 2, 4)):
+        product = np.mean(found * np.roll(found, voxels, axis))
+        assert product / found.var() == pytest.approx(np.exp(-0.5), abs=0.05)
+
+
+def test_point_spread_is_in_the_plane_of_the_slices() -> None:
+    array = np.zeros((41, 41, 9), np.float32)
+    array[20, 20, 4] = 1000.0
+    ideal = Image(array, Grid.of(array.shape, (0.5, 0.5, 2.0)))
+    seen = acquire(ideal, Recipe(psf_fwhm_mm=(3.0, 3.0)), np.random.default_rng(0)).array
+    assert seen[:, :, 4].sum() == pytest.approx(1000, rel=1e-4)
+    for axis in (0, 1):
+        profile = seen[:, :, 4].sum(1 - axis)
+        offset = 0.5 * (np.arange(41) - 20)
+        assert np.sqrt(profile @ offset**2 / 1000) * 2.3548 == pytest.approx(3.0, rel=0.02)
+
+
+def test_bias_bends_the_values_smoothly() -> None:
+    ideal = Image(np.full((30, 30, 30), 500, np.float32), Grid.of((30, 30, 30), (3, 3, 3)))
+    flat, bent = (
+        acquire(ideal, Recipe(bias=(b, b)), np.random.default_rng(3)).array for b in (0.0, 0.3)
+    )
+    assert np.ptp(flat) == 0
+    assert np.ptp(bent) > 50
+    for axis in range(3):  # the exponential of a polynomial of degree 3
+        assert np.abs(np.diff(np.log(bent), n=4, axis=axis)).max() < 1e-4
+
+
+def test_limits_cut_and_round() -> None:
+    ideal = Image(np.array([[[-5000.0, 0.4, 9000.0]]], np.float32), Grid.of((1, 1, 3), (1, 1, 1)))
+    seen = acquire(ideal, Recipe(limits=(-1024, 3071)), np.random.default_rng(0)).array
+    assert seen.dtype == np.int16
+    assert seen.ravel().tolist() == [-1024, 0, 3071]
+
+
+def test_deforming_shifts_by_the_deviation_asked_for() -> None:
+    """A ball in the middle, which turning and growing leave there, moves by the bending alone."""
+    index = np.indices((20, 20, 20)) - 9.5
+    ball = LabelMap(
+        (np.sqrt((index**2).sum(0)) < 3).astype(np.uint8), Grid.of((20,) * 3, (6, 6, 6))
+    )
+    moved = []
+    for seed in range(24):
+        array = deform(ball, np.random.default_rng(seed), shift_mm=4.0).array
+        moved.append(6 * (np.argwhere(array).mean(0) - 9.5))
+    assert np.std(moved) == pytest.approx(4.0, rel=0.2)
