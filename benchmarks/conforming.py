@@ -7,7 +7,8 @@ processes, solution, element stresses; of CalculiX from its deck to its results.
 CalculiX's iteration stops where CalculiX likes, so the engine runs twice: to 1e-8, and to what
 CalculiX reached. Of all of them `out_of_balance` takes the residual from the displacements, those
 of CalculiX as its text has them, with seven digits. The runs of a pair follow each other, as the
-machine may be shared with other work; the seconds of its cores are there too.
+machine may be shared with other work, unless `--only` asked for some of them; the seconds of its
+cores are there too.
 
     python benchmarks/conforming.py --json benchmarks/results/conforming.json
     python benchmarks/conforming.py --voxel 75 --sizes --json benchmarks/results/bricks.json
@@ -24,6 +25,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -187,22 +189,32 @@ def reaction(dat: Path) -> float:
     return float(lines[places[-1] + 2].split()[2])
 
 
-def beside_calculix(n: int, degree: int, limit_s: float) -> Row:
-    """Rows of one size; the direct solver gets 1.2 of the engine's time, or the limit if less."""
+def beside_calculix(row: Row, n: int, degree: int, limit_s: float, only: str) -> Row:
+    """Rows of one size; the direct solver gets 1.2 of the engine's time, or the limit if less.
+
+    Runs whose name lacks `only` are left as they are in the row of an earlier call.
+    """
     model = box(n, degree)
-    row: Row = {"unknowns": 3 * model.mesh.n_nodes, "degree": degree}
+    row |= {"unknowns": 3 * model.mesh.n_nodes, "degree": degree}
     row |= {"elements": model.mesh.n_elements, "load_average": os.getloadavg()}
+
+    def run(name: str, what: Callable[[], Row]) -> None:
+        if only in name:
+            row[name] = what()
+            print(name, json.dumps(row[name]), flush=True)
+
+    peers = shutil.which("ccx") is not None
     for p in (1, 2):
-        peer = calculix(model, ITERATIVE, p, limit_s) if shutil.which("ccx") else {}
-        tight = engine(model, p)
-        row[f"CalculiX {ITERATIVE}, {p} threads"] = peer
-        row[f"engine, {p} processes"] = tight
-        if "out_of_balance" in peer:
-            row[f"engine as far, {p} processes"] = engine(model, p, peer["out_of_balance"])
-        print(json.dumps(row, indent=1), flush=True)
-    if shutil.which("ccx"):
-        patience = min(limit_s, 1.2 * max(row[f"engine, {p} processes"]["s"] for p in (1, 2)))
-        row[f"CalculiX {DIRECT}, 2 threads"] = calculix(model, DIRECT, 2, patience)
+        iterative = f"CalculiX {ITERATIVE}, {p} threads"
+        if peers:
+            run(iterative, partial(calculix, model, ITERATIVE, p, limit_s))
+        run(f"engine, {p} processes", partial(engine, model, p))
+        if rtol := row.get(iterative, NOTHING).get("out_of_balance"):
+            run(f"engine as far, {p} processes", partial(engine, model, p, rtol))
+    if peers:
+        took = [row.get(f"engine, {p} processes", NOTHING).get("s", limit_s) for p in (1, 2)]
+        patience = min(limit_s, 1.2 * max(took))
+        run(f"CalculiX {DIRECT}, 2 threads", partial(calculix, model, DIRECT, 2, patience))
     return row
 
 
@@ -245,22 +257,40 @@ def main() -> None:
     parser.add_argument("--degrees", type=int, nargs="+", default=[1, 2], choices=(1, 2))
     parser.add_argument("--limit-s", type=float, default=600.0)
     parser.add_argument("--voxel", type=int, nargs="*", default=[], help="bricks along an edge")
+    parser.add_argument("--only", default="", help="runs whose name holds this, such as engine")
     parser.add_argument("--json", type=Path, default=Path("conforming.json"))
     options = parser.parse_args()
     choose()  # the search for an interpreter, once in a process, is not timed
-    jobs: list[tuple[Callable[..., Row], tuple[float, ...]]] = [
-        (beside_voxels, (n,)) for n in options.voxel
-    ]
-    jobs += [
-        (beside_calculix, (BRICKS[d][size], d, options.limit_s))
-        for size in options.sizes
-        for d in options.degrees
-    ]
-    for job, arguments in jobs:
-        rows = kept(options.json, job(*arguments))
-        result = {"cores": os.cpu_count(), "note": "a machine shared with other work", "rows": rows}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-        plot(rows, options.json.with_suffix(".png"))
+    for n in options.voxel:
+        store(options.json, beside_voxels(n))
+    for size in options.sizes:
+        for d in options.degrees:
+            n = BRICKS[d][size]
+            before = stored(options.json, d, 3 * unknown_nodes(n, d))
+            row = beside_calculix(before, n, d, options.limit_s, options.only)
+            store(options.json, row)
+
+
+def unknown_nodes(n: int, degree: int) -> int:
+    """Number of nodes of a `box`."""
+    along = np.array([n, n, 3 * n]) * degree + 1
+    return int(along.prod())
+
+
+def store(path: Path, new: Row) -> None:
+    """Write a row among those of a file, and the plot."""
+    rows = kept(path, new)
+    result = {"cores": os.cpu_count(), "note": "a machine shared with other work", "rows": rows}
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    plot(rows, path.with_suffix(".png"))
+
+
+def stored(path: Path, degree: int, unknowns: int) -> Row:
+    """Row of a file, empty if it is not there."""
+    rows: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return next(
+        (row for row in rows if (row.get("degree"), row["unknowns"]) == (degree, unknowns)), {}
+    )
 
 
 def kept(path: Path, new: Row) -> list[Row]:

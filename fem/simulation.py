@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from bonekit.density import DensityImage, DensityKind
 from bonekit.errors import InputError
@@ -11,7 +11,9 @@ from bonekit.fem.catalogue import LAWS
 from bonekit.fem.cement import with_cement
 from bonekit.fem.cg import Progress
 from bonekit.fem.compression import EndplateCompression
+from bonekit.fem.conforming import solve_conforming
 from bonekit.fem.criteria import CRITERIA
+from bonekit.fem.engines import Engine
 from bonekit.fem.laws import Law
 from bonekit.fem.loadcases import LoadCase, Loading
 from bonekit.fem.mapping import Mapping
@@ -121,8 +123,35 @@ def solve_problem(
     threads: int | None = None,
     progress: Progress | None = None,
     start: Solution | None = None,
+    engine: Engine = "voxel",
 ) -> Solution:
-    """Solve; see `bonekit.fem.solve.solve` for the parameters and errors."""
+    """Solve.
+
+    Parameters
+    ----------
+    problem : Problem
+    rtol, max_iterations, device, threads, progress, start
+        See `bonekit.fem.solve.solve`. For the conforming engine `threads` are processes, the
+        device is always the processor, and each solve starts from nothing.
+    engine : {"voxel", "conforming"}
+        Matrix-free bricks, or the same bricks by `bonekit.fem.conforming.solve_conforming`.
+
+    Raises
+    ------
+    InputError, ConvergenceError
+        See the two; of the conforming engine also if `device` is not ``"cpu"``.
+    """
+    if engine == "conforming":
+        if device != "cpu":
+            raise InputError(f"the conforming engine runs on the cpu, found device {device!r}")
+        solved = solve_conforming(
+            problem.model,
+            rtol,
+            max_iterations=max_iterations,
+            processes=threads or 1,
+            progress=progress,
+        )
+        return Solution(**{part.name: getattr(solved, part.name) for part in fields(Solution)})
     return solve(
         problem.model,
         rtol,

@@ -7,16 +7,17 @@ library plain arguments are passed, so nothing but the pipeline and the command 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bonekit.case.calibration import CalibrationSettings
 from bonekit.case.loads import LoadSettings
 from bonekit.case.material import MaterialSettings
 from bonekit.case.part import Part
 from bonekit.errors import InputError
+from bonekit.fem.engines import Engine
 from bonekit.risk import Pain
 
 
@@ -63,14 +64,27 @@ class MeshSettings(Part):
 class SolverSettings(Part):
     """The linear solver."""
 
+    engine: Engine = Field(
+        default="voxel",
+        description="Who solves the bricks: `voxel`, matrix-free, in this process; `conforming`, "
+        "dolfinx and PETSc in an interpreter of their own, which `bonekit info` lists. The answer "
+        "is the same; a sweep and criterion `peak` are the voxel engine's alone.",
+    )
     rtol: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-8
     max_iterations: Annotated[int, Field(ge=1)] = 1000
     device: str = Field(default="cpu", description="torch device: cpu, cuda, cuda:1.")
     threads: int = Field(
         default=1,
         ge=1,
-        description="More help with a large bone on an idle machine, and harm on a busy one.",
+        description="More help with a large bone on an idle machine, and harm on a busy one. "
+        "Processes of the conforming engine.",
     )
+
+    @model_validator(mode="after")
+    def _on_this_device(self) -> Self:
+        if self.engine == "conforming" and self.device != "cpu":
+            raise ValueError("the conforming engine runs on the cpu: leave out device, or engine")
+        return self
 
 
 class PatientSettings(Part):

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from bonekit.cli.app import Config, Output, app
 from bonekit.console import bar, say
 from bonekit.errors import InputError
+from bonekit.fem.engines import Engine
 
 if TYPE_CHECKING:
     from bonekit.case import Case
@@ -42,6 +43,7 @@ def run(
     allow_metal: Annotated[bool, Parameter(negative=())] = False,
     threads: int | None = None,
     device: str | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """Estimate the strength of a bone: scan in, report out.
 
@@ -88,9 +90,11 @@ def run(
     allow_metal
         Simulate a bone with metal in or near it.
     threads
-        Processor threads of the solver.
+        Processor threads of the solver; processes of the conforming engine.
     device
         torch device: cpu, cuda.
+    engine
+        Who solves the bricks: voxel, or conforming: dolfinx and PETSc, see `bonekit info`.
     """
     from bonekit.case import SweepSettings
     from bonekit.pipeline import run as run_one
@@ -110,6 +114,7 @@ def run(
         "mesh.edge_mm": edge,
         "solver.threads": threads,
         "solver.device": device,
+        "solver.engine": engine,
     }
     case = _case(config, changes)
     if sweep and case.sweep is None:

@@ -19,6 +19,7 @@ from bonekit.case.calibration import LineSettings, RodSettings
 from bonekit.density import CONVERSIONS
 from bonekit.errors import InputError
 from bonekit.fem.criteria import CRITERIA
+from bonekit.fem.interpreters import choose
 from bonekit.pipeline.bone import Scan
 from bonekit.pipeline.branches import (
     branch_cases,
@@ -216,6 +217,8 @@ def _check(case: Case) -> None:
     elif isinstance(case.calibration, RodSettings):
         rods_of(case.calibration)
     _check_device(case.solver.device)
+    if case.solver.engine == "conforming":
+        choose()
 
 
 def _check_calibration(case: Case, known: Case) -> None:

@@ -46,6 +46,11 @@ def check_peak(case: Case) -> None:
     ------
     InputError
     """
+    if case.criterion == PEAK and case.solver.engine == "conforming":
+        raise InputError(
+            "criterion peak follows its path by the voxel engine: leave out engine conforming, or "
+            "take a linear criterion"
+        )
     if case.criterion == PEAK and not takes_peak(case, case.load):
         assert case.load is not None  # the standard loads are walkable
         raise InputError(

@@ -33,6 +33,10 @@ def check_sweep(case: Case) -> None:
     """
     if case.sweep is None:
         return
+    if case.solver.engine == "conforming":
+        raise InputError(
+            "a sweep is solved by the voxel engine: leave out engine conforming, or the sweep"
+        )
     loads = (case.load, *case.more_loads)
     found = [loading_of(load, case.bone or "femur", case.patient.mass_kg) for load in loads]
     swept = [loading for loading in found if _can_be_swept(loading)]
@@ -90,7 +94,7 @@ def _stance(folder: RunFolder, case: Case, progress: Progress) -> Sweep:
         femur_only(segmentation.anatomy, loading.name),
         cone_of(case, loading),
         linear_criterion(case),
-        **case.solver.model_dump(),
+        **case.solver.model_dump(exclude={"engine"}),
         progress=lambda share, words: progress("sweep", share, words),
     )
 
@@ -113,7 +117,7 @@ def _fall(folder: RunFolder, case: Case, progress: Progress) -> Sweep:
         mapping=case.material.mapping,
         lesions=find_lesions(segmentation.labels.resample(ash.grid), ash),
         nu=case.material.nu,
-        **case.solver.model_dump(),
+        **case.solver.model_dump(exclude={"engine"}),
         progress=lambda share, words: progress("sweep", share, words),
     )
 
