@@ -213,6 +213,7 @@ def train(
             start=start, licence=licence, progress=step,
         )  # fmt: skip
     print(render(load_model(out).card, dataset.task))
+    print(f"next: bonekit seg predict {out} IMAGE -o PREDICTIONS")
 
 
 @seg.command
