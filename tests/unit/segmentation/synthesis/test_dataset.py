@@ -2,13 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bonekit.errors import InputError
 from bonekit.image import Grid, LabelMap, read, read_labels
-from bonekit.segmentation.synthesis import RECIPES, draw_case, make_dataset, simulate_rater
+from bonekit.segmentation.synthesis import (
+    RECIPES,
+    LesionRecipe,
+    cases,
+    draw_case,
+    insert_lesions,
+    make_dataset,
+    simulate_rater,
+)
 from bonekit.segmentation.task_files import load_task
 
 TASKS = (
@@ -169,3 +179,46 @@ def test_a_rater_moves_borders_and_misses_small_lesions() -> None:
     assert 0.4 < np.mean(wrong) < 0.75
     same = simulate_rater(labels, np.random.default_rng(0), border_mm=0.0, miss=0.0)
     assert np.array_equal(same.array, array)
+
+
+def test_lesions_of_white_matter_are_dark_in_t1_and_bright_in_flair() -> None:
+    task = load_task("ms_lesions")
+    case = draw_case(task, np.random.default_rng(4))
+    lesion = case.labels.array == 1
+    around = ndimage.binary_dilation(lesion, iterations=2) & ~ndimage.binary_dilation(lesion)
+    contrast = {
+        channel.name: float(image.array[lesion].mean() - image.array[around].mean())
+        for channel, image in zip(task.channels, case.images, strict=True)
+    }
+    assert contrast["flair"] > 20
+    assert contrast["t1"] < -20
+
+
+def test_a_pair_of_visits_has_old_lesions_that_are_background(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def insert(
+        images: object, labels: object, recipe: LesionRecipe, *more: Any, **named: Any
+    ) -> Any:
+        seen.append(recipe.label)
+        return insert_lesions(images, labels, recipe, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cases, "insert_lesions", insert)
+    case = draw_case(load_task("ms_new_lesions"), np.random.default_rng(1))
+    assert seen == ["old_lesion", "new_lesion"]
+    assert set(np.unique(case.labels.array)) <= {0, 1}
+
+
+def test_subjects_differ_and_label_maps_take_turns(tmp_path: Path) -> None:
+    grid = Grid.of((32, 32, 32), (3.0, 3.0, 3.0))
+    small, large = np.zeros((2, *grid.shape), np.uint8)
+    small[12:20, 12:20, 12:20] = 1
+    large[6:26, 6:26, 6:26] = 1
+    maps = [LabelMap(array, grid, {1: "bone"}) for array in (small, large)]
+    made = make_dataset(tmp_path / "set", load_task("bone_ct"), 4, seed=0, label_maps=maps)
+    masks = [read_labels(s.labels).array for s in made.subjects if s.labels is not None]
+    volumes = [int(mask.sum()) for mask in masks]
+    assert max(volumes[::2]) < 1500 < 4000 < min(volumes[1::2])  # of 512 and 8000
+    assert not np.array_equal(masks[0], masks[2])  # the same map, bent anew
