@@ -35,6 +35,7 @@ SPECK = 1e-3  # of the largest shell's volume: smaller shells are dropped
 RINGS = (1, 1, 1, 2, 2, 2, 3, 4)  # of triangles cut out about what crosses, round after round
 SPIKE = 0.01  # of the median edge: spikes thinner than that are cut off
 SPIKES = 0.002  # of the triangles: as many as that without a thickness are spikes, more are a wall
+CUT_VOLUME = 0.05  # most that cutting out crossings may change of a volume
 WALL_MM = 0.01  # bone has no thinner walls
 
 
@@ -98,7 +99,7 @@ def repair(surface: Surface, hole_mm: float = 10.0) -> tuple[Surface, Repairs]:
     ------
     InputError
         With the place: a hole that is larger, a wall without thickness, a surface of one side
-        only, or crossings that cutting out does not mend.
+        only, or crossings that cutting out does not mend within a twentieth of the volume.
     """
     points, triangles = surface.points_mm, surface.triangles
     points, triangles, merged = _merged(points, triangles)
@@ -231,10 +232,12 @@ def _check_holes(points: Float, triangles: Int, hole_mm: float) -> None:
 
 def _without_crossings(points: Float, triangles: Int) -> tuple[Float, Int, int]:
     """Cut out what crosses, with the ring about it, and close it again, until nothing does."""
-    total = 0
+    total, old = 0, (points, triangles)
     for rings in RINGS:
         bad = _crossing(points, triangles)
         if not len(bad):
+            if total:
+                _check_cuts(points, triangles, old)
             return points, triangles, total
         where = points[triangles[bad[0]]].mean(axis=0)
         out: Mask = np.isin(np.arange(len(triangles)), bad)
@@ -251,6 +254,18 @@ def _without_crossings(points: Float, triangles: Int) -> tuple[Float, Int, int]:
         f"the surface crosses itself: {len(bad)} triangles after cutting out {total}, first near "
         f"{_at(where)} mm. Mend the file, or rebuild it (bonekit.meshing.rebuild)"
     )
+
+
+def _check_cuts(points: Float, triangles: Int, old: tuple[Float, Int]) -> None:
+    """Refuse cuts that took away more than flaws: two bones through each other."""
+    change = volume(points, _outward(points, triangles)) / volume(*old) - 1
+    if abs(change) > CUT_VOLUME:
+        where = old[0][old[1][_crossing(*old)[0]]].mean(axis=0)
+        raise InputError(
+            f"the surface crosses itself, first near {_at(where)} mm, and cutting out what crosses "
+            f"changes its volume by {change:+.0%}; {CUT_VOLUME:.0%} are allowed. Take its bones "
+            "apart, mend the file, or rebuild it (bonekit.meshing.rebuild)"
+        )
 
 
 def _crossing(points: Float, triangles: Int) -> Int:

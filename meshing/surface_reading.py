@@ -101,7 +101,7 @@ def _advice(number: float) -> str:
     """Guess the unit of a box with this diagonal."""
     fitting = [u for u, mm in MM_PER.items() if BONE_MM[0] <= number * mm <= BONE_MM[1]]
     if number <= METRES and "m" in fitting:
-        return 'It looks like metres: read it with unit="m"'
+        return 'It looks like metres: read it with unit="m" (--unit m)'
     if fitting:
         return f"It would fit as {' or '.join(fitting)}: say which with unit="
     return "It fits no unit: scale the file to millimetres first"

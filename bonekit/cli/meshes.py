@@ -104,9 +104,10 @@ def mesh(
     elif kind == "surface":
         _surface(source, out, edge)
     elif kind == "voxel":
-        _bricks(_labels(source, parts), out, edge or 1.5, coarsen, smooth_boundary, bool(parts))
+        size = 1.5 if edge is None else edge
+        _bricks(_labels(source, parts), out, size, coarsen, smooth_boundary, bool(parts))
     else:
-        sizes = edge or 3.0, fine, surface_voxels
+        sizes = 3.0 if edge is None else edge, fine, surface_voxels
         _tetrahedra(_labels(source, parts), out, sizes, order, plot)
     print(out)
 
