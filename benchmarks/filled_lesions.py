@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,19 @@ def force(bone: Segmentation, density: bonekit.density.DensityImage, edge_mm: fl
     return float(bonekit.judge(problem, bonekit.solve(problem, rtol=1e-6)).strength_N)
 
 
+@cache
+def healthy_of(bone: str, edge_mm: float) -> tuple[Phantom, float]:
+    """Bone without lesion, and its strength."""
+    made = make(bone, None, 3)
+    return made, force(segmented(made), made.density, edge_mm)
+
+
+@cache
+def other_side() -> tuple[Segmentation, bonekit.density.DensityImage]:
+    made = make("femur", None, 5, "left")
+    return segmented(made), made.density
+
+
 def error(made: Intact, ill: Segmentation, healthy: Phantom, whole_N: float, edge_mm: float) -> Any:
     bone = Segmentation(ill.bone, made.labels, ill.anatomy)
     was, now = (density.array[made.filled] for density in (healthy.density, made.density))
@@ -83,9 +97,9 @@ def case(
     bone: str, site: str, kind: str, offset_mm: tuple[float, ...], radius_mm: float, edge_mm: float
 ) -> dict[str, Any]:
     lesion = LesionParameters(kind=kind, site=site, offset_mm=offset_mm, radii_mm=(radius_mm,) * 3)
-    healthy, made = make(bone, None, 3), make(bone, lesion, 3)
+    healthy, whole_N = healthy_of(bone, edge_mm)
+    made = make(bone, lesion, 3)
     ill = segmented(made)
-    whole_N = force(segmented(healthy), healthy.density, edge_mm)
     around = intact(made.labels, made.density)
     found: dict[str, Any] = {
         "bone": bone,
@@ -98,8 +112,7 @@ def case(
         "filled_from_around": error(around, ill, healthy, whole_N, edge_mm),
     }
     if bone == "femur":
-        left = make("femur", None, 5, "left")
-        mirrored = intact_from(ill, made.density, segmented(left), left.density)
+        mirrored = intact_from(ill, made.density, *other_side())
         found["filled_from_the_other_side"] = error(mirrored.intact, ill, healthy, whole_N, edge_mm)
     print(json.dumps(found), flush=True)
     return found
