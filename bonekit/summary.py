@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 import bonekit
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.density import DensityKind, conversion, outside_range
+from bonekit.fem.engines import Engine
 from bonekit.fem.fields import principal_strains
+from bonekit.fem.interpreters import choose
 from bonekit.fem.laws import Law
 from bonekit.fem.simulation import judge_all
 from bonekit.fem.strength import of_bone
@@ -57,9 +59,11 @@ Float = NDArray[np.float64]
 LIBRARIES = ("numpy", "scipy", "scikit-image", "SimpleITK", "torch", "pyvista", "vtk")
 
 
-def versions() -> dict[str, str]:
+def versions(engine: Engine) -> dict[str, str]:
     """Versions of what decides a result."""
     found = {"bonekit": bonekit.__version__, "python": platform.python_version()}
+    if engine == "conforming":
+        found["dolfinx"] = choose().dolfinx
     return found | {name: metadata.version(name) for name in LIBRARIES}
 
 
@@ -137,9 +141,16 @@ def write_fields(finished: Finished, path: Path) -> None:
 
 
 def summarise(
-    finished: Finished, done: Sequence[Done], drawing: Cost, others: Mapping[str, Result]
+    finished: Finished,
+    done: Sequence[Done],
+    drawing: Cost,
+    others: Mapping[str, Result],
+    known: Mapping[str, str],
 ) -> Result:
-    """Put a run into the form of result.json; `others` are further loads by their folders."""
+    """Put a run into the form of result.json.
+
+    `others` are further loads by their folders, `known` the `versions` that made the run.
+    """
     strength, load = finished.strength, finished.problem.load
     solution, segmentation, error = finished.solution, finished.segmentation, finished.error
     stages = [
@@ -207,7 +218,7 @@ def summarise(
         scan=dict(finished.scan),
         inputs=tuple(InputRecord(role=r, sha256=h) for r, h in finished.inputs.items()),
         stages=tuple(stages),
-        versions=versions(),
+        versions=dict(known),
     )
 
 

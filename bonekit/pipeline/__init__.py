@@ -254,7 +254,7 @@ def _begin(folder: RunFolder, case: Case, hashes: dict[str, str]) -> None:
     content = {
         "case": stored,
         "inputs": hashes,
-        "versions": versions(),
+        "versions": versions(case.solver.engine),
     }
     path = folder.path / "case.json"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -78,6 +78,7 @@ def walk_to_the_peak(
             end_mm=end_mm,
             finite=settings.finite_strain,
             device=case.solver.device,
+            threads=case.solver.threads,
             progress=tell,
         )
     except Unfinished as error:

@@ -34,6 +34,7 @@ from bonekit.pipeline.kept import (
     finished_of,
     problem_of,
     scanner_of,
+    stored,
 )
 from bonekit.pipeline.peak import (
     PEAK,
@@ -278,7 +279,8 @@ def report_stage(
             for name in ("calibration", "cortex", "peak", "intact", "sweep"):
                 if (folder.path / f"{name}.png").is_file():
                     pictures[name] = (folder.path / f"{name}.png").read_bytes()
-        result = summarise(finished, [*folder.done.values()], cost, others)
+        made_by = stored(folder, "case.json")["versions"]
+        result = summarise(finished, [*folder.done.values()], cost, others, made_by)
         _write_picture(small, folder.path / "preview.png")
         write_report(folder.path / "report.html", result, pictures)
         write_json(folder.path / "result.json", result.model_dump(mode="json"))

@@ -53,6 +53,7 @@ def test_both_engines_give_one_strength(
     voxel = run(patient.ct, out, case=case_of(patient, "voxel", load=load))
     other = run(patient.ct, out, case=case_of(patient, "conforming", load=load))
     assert voxel.balance.residual != other.balance.residual  # solved anew
+    assert other.versions["dolfinx"] == find_interpreters()[0].dolfinx
     assert other.strength_N == pytest.approx(voxel.strength_N, rel=1e-6)
     assert other.stiffness_N_mm == pytest.approx(voxel.stiffness_N_mm, rel=1e-6)
 

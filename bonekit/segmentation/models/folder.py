@@ -282,9 +282,9 @@ def _seal(source: Path) -> Seal:
     if pickles:
         raise InputError(
             f"{source} holds pickled weights ({', '.join(pickles)}), which can run code when they "
-            "are loaded; bonekit loads safetensors only. Predict with an nnU-Net model by nnunetv2 "
-            "and read its labels (bonekit.image.read_labels); convert other weights with "
-            "safetensors.torch.save_file and bonekit.segmentation.models.folder.save_model"
+            "are loaded; bonekit loads safetensors only. Convert results of nnU-Net with "
+            "`bonekit seg import`, other weights with safetensors.torch.save_file and "
+            "bonekit.segmentation.models.folder.save_model"
         )
     raise InputError(
         f"{source} is no finished model: {SEAL} is missing. Copy the whole folder, or let the "
