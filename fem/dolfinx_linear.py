@@ -62,45 +62,18 @@ Solve = Callable[[Any, float], tuple[Any, list[float]]]
 
 def petsc_solver(problem: Supported, model: dict[str, Any], log: Log) -> Solve:
     """Conjugate gradients with multigrid, or a factorisation, by PETSc."""
-    body = problem.body
     # Products of matrices that look for equal rows take up to twice the time, whatever the element.
     petsc().Options()["mat_no_inode"] = "true"
     with log.stage("assembly"):
-        A = problem.matrix()
-        if body.comm.allreduce(bool(problem.spring.any())):
-            diagonal = A.getDiagonal()
-            diagonal.array[:] += problem.free_spring
-            A.setDiagonal(diagonal)
-        if problem.caps.n:
-            A = with_caps(A, problem.caps)
+        A = supported_matrix(problem)
     method = chosen(model, A.getSize()[0])
     with log.stage("set-up"):
-        if problem.tangent == "definite":
-            A.setOption(petsc().Mat.Option.SPD, True)
-        elif problem.tangent == "symmetric":
-            A.setOption(petsc().Mat.Option.SYMMETRIC, True)
-        A.setNearNullSpace(rigid_motions(body.V, problem.caps))
-        ksp = petsc().KSP().create(body.comm)
-        ksp.setOptionsPrefix("bonekit_")
-        two_levels = method == "cg" and model["cells"].shape[1] == 10
-        # The fastest triple product of one process, and of several: others take 1.5 to 8 times.
-        petsc().Options()["matptap_via"] = "rap" if body.comm.size == 1 else "nonscalable"
-        options = petsc().Options("bonekit_")
-        ours = OPTIONS["quadratic" if two_levels else method]
-        if problem.tangent == "general":
-            ours = {**ours, **GENERAL[method]}
-        for name, value in {**ours, **json.loads(str(model["options"]))}.items():
-            options[name] = value
-        ksp.setOperators(A)
-        if two_levels:
-            add_linear_level(ksp.getPC(), A, problem)
-        ksp.setFromOptions()
-        ksp.setUp()
+        ksp = krylov_solver(problem, A, method, model)
     log.write(method=f"PETSc {method}", unknowns=A.getSize()[0])
 
     def solve(b: Any, rtol: float) -> tuple[Any, list[float]]:
         x = np.zeros_like(b)
-        right, left = (petsc().Vec().createWithArray(w, comm=body.comm) for w in (b, x))
+        right, left = (petsc().Vec().createWithArray(w, comm=problem.body.comm) for w in (b, x))
         history: list[float] = []
         size = max(right.norm(), 1e-300)
 
@@ -125,6 +98,42 @@ def petsc_solver(problem: Supported, model: dict[str, Any], log: Log) -> Solve:
         return x, history
 
     return solve
+
+
+def supported_matrix(problem: Supported) -> Any:
+    """Stiffness of the body on its springs and caps."""
+    A = problem.matrix()
+    if problem.body.comm.allreduce(bool(problem.spring.any())):
+        diagonal = A.getDiagonal()
+        diagonal.array[:] += problem.free_spring
+        A.setDiagonal(diagonal)
+    return with_caps(A, problem.caps) if problem.caps.n else A
+
+
+def krylov_solver(problem: Supported, A: Any, method: str, model: dict[str, Any]) -> Any:
+    """Set up PETSc's solver by our options and those of the user."""
+    if problem.tangent == "definite":
+        A.setOption(petsc().Mat.Option.SPD, True)
+    elif problem.tangent == "symmetric":
+        A.setOption(petsc().Mat.Option.SYMMETRIC, True)
+    A.setNearNullSpace(rigid_motions(problem.body.V, problem.caps))
+    ksp = petsc().KSP().create(problem.body.comm)
+    ksp.setOptionsPrefix("bonekit_")
+    two_levels = method == "cg" and model["cells"].shape[1] == 10
+    # The fastest triple product of one process, and of several: others take 1.5 to 8 times.
+    petsc().Options()["matptap_via"] = "rap" if problem.body.comm.size == 1 else "nonscalable"
+    options = petsc().Options("bonekit_")
+    ours = OPTIONS["quadratic" if two_levels else method]
+    if problem.tangent == "general":
+        ours = {**ours, **GENERAL[method]}
+    for name, value in {**ours, **json.loads(str(model["options"]))}.items():
+        options[name] = value
+    ksp.setOperators(A)
+    if two_levels:
+        add_linear_level(ksp.getPC(), A, problem)
+    ksp.setFromOptions()
+    ksp.setUp()
+    return ksp
 
 
 def reason_name(reason: int) -> str:

@@ -26,6 +26,7 @@ LEAST_ERROR_RAD = 0.002
 # view, 1.5 at 36, 1 at 39 and half a degree at 45 mm.
 PULL_RAD, PULL_MM = 0.08, 6.0
 UNKNOWN_RAD = np.pi / 4  # error of an axis that the sections do not agree with
+DOUBT_RAD = 0.09  # an axis less sure than this is none: a little more than the pull on 30 mm
 NEAR = 0.5  # cosine of a turn that one round may make: a limb in a scanner is flexed by 60 degrees
 
 
@@ -82,7 +83,7 @@ def find_shaft(
     best = max(
         range(len(found)),
         key=lambda n: (
-            thin[n] and missed[n] > head_radius_mm and found[n].error_rad < UNKNOWN_RAD,
+            thin[n] and missed[n] > head_radius_mm and found[n].error_rad < DOUBT_RAD,
             found[n].flare_mm - found[n].distal_mm,
         ),
     )
@@ -90,7 +91,7 @@ def find_shaft(
     neck_only = missed[best] < head_radius_mm and float(reach.max()) < NECK_MM
     shaft = found[best]
     short = shaft.flare_mm - shaft.distal_mm < SHORT_MM
-    unknown = shaft.error_rad >= UNKNOWN_RAD
+    unknown = shaft.error_rad >= DOUBT_RAD
     return None if short or unknown or neck_only or not thin[best] else shaft
 
 

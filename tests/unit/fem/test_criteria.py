@@ -142,7 +142,7 @@ def test_bending_energy_is_more_over_the_element_than_at_its_centroid() -> None:
 
 def test_post_yield_and_height_are_not_asked_of_what_cannot_answer(pressed: tuple) -> None:
     with pytest.raises(
-        InputError, match="crawford is for the compression of a vertebra, not for bar"
+        InputError, match="stiffness_at_strain is for the compression of a vertebra, not for bar"
     ):
         CRITERIA["stiffness_at_strain"](*pressed)
 

@@ -280,7 +280,7 @@ def test_limits_of_the_change_of_the_failure_load(tmp_path: Path) -> None:
     limits = found.failure_load_limits
     assert (limits.n, limits.mean) == (3, pytest.approx(5.0))
     assert [limits.low, limits.high] == pytest.approx([5 - 35.334, 5 + 35.334], abs=1e-3)
-    text = write_report(found, tmp_path).read_text()
+    text = write_report(found, tmp_path).read_text(encoding="utf-8")
     assert "Strength of each subject" in text
     assert "<td>1000</td><td>1250</td><td>25.0</td>" in text
     assert "<td>1000</td><td>not defined</td><td>not defined</td>" in text
