@@ -25,7 +25,8 @@ from bonekit.phantom import FemurParameters, ScannerParameters, femur_phantom, v
 HELD = (("distal_face", ("left", "posterior", "superior"), 0.0),)
 FEMUR: tuple[Loading, ...] = (
     SingleLegStance(), SingleLegStance(head="cup"),
-    SingleLegStance(head="guided", distal="pivot", pivot_mm=60.0), SingleLegStance(distal="springs"),
+    SingleLegStance(head="guided", distal="pivot", pivot_mm=60.0),
+    SingleLegStance(distal="springs"),
     CONVENTIONS["leuven"], CONVENTIONS["lyon"], CONVENTIONS["nijmegen"],
     SidewaysFall(), SidewaysFall(distal="clamped"), SidewaysFall(cement_mm=6.0, distal="sliding"),
     MuscleLoad("walking", 75.0), MuscleLoad("stair_climbing", 75.0),
