@@ -18,6 +18,7 @@ from bonekit.case import Case, parse_case, read_case
 from bonekit.case.calibration import LineSettings, RodSettings
 from bonekit.density import CONVERSIONS
 from bonekit.errors import InputError
+from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.criteria import CRITERIA
 from bonekit.fem.interpreters import choose
 from bonekit.pipeline.bone import Scan
@@ -205,10 +206,7 @@ def _check(case: Case) -> None:
         loading_of(load, case.bone or "femur", case.patient.mass_kg)
     check_sweep(case)
     check_peak(case)
-    if case.criterion not in (None, PEAK, *CRITERIA):
-        raise InputError(
-            f"criterion {case.criterion!r} is unknown; known: {', '.join((*CRITERIA, PEAK))}"
-        )
+    _check_criterion(case)
     name = case.material.conversion
     if name is not None and name not in CONVERSIONS:
         raise InputError(f"conversion {name!r} is unknown; known: {', '.join(CONVERSIONS)}")
@@ -219,6 +217,21 @@ def _check(case: Case) -> None:
     _check_device(case.solver.device)
     if case.solver.engine == "conforming":
         choose()
+
+
+def _check_criterion(case: Case) -> None:
+    """Refuse a criterion that is unknown, or that the load can't answer."""
+    asked = case.criterion
+    if asked not in (None, PEAK, *CRITERIA):
+        raise InputError(f"criterion {asked!r} is unknown; known: {', '.join((*CRITERIA, PEAK))}")
+    if case.load is None and case.bone is None:
+        return  # the bone, hence the load, is found in the scan
+    load = loading_of(case.load, case.bone or "femur", case.patient.mass_kg).name
+    if asked == "stiffness_at_strain" and load != EndplateCompression.name:
+        raise InputError(
+            f"criterion {asked} is for the compression of a vertebra, not for {load}: take "
+            f"another of {', '.join(name for name in CRITERIA if name != asked)}"
+        )
 
 
 def _check_calibration(case: Case, known: Case) -> None:
