@@ -98,7 +98,7 @@ def subjects_of(given: list[Path], task: Task, bids: Bids = PLAIN) -> Sequence[S
             f"{names}. Or give one data set: a folder with dataset.json (nnU-Net's raw layout) or "
             "dataset_description.json (BIDS)"
         )
-    name = given[0].name.split(".")[0]
+    name = given[0].name.split(".")[0].removesuffix("_0000")  # nnU-Net's number of a channel
     return [Subject(name, tuple(given))]
 
 
