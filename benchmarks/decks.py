@@ -20,7 +20,8 @@ import meshio
 import numpy as np
 import pyvista as pv
 
-from bonekit.fem.deck import Deck, Step
+from bonekit.fem.deck import Deck
+from bonekit.fem.deck_step import Step
 from bonekit.fem.decks import WRITERS, deck_of, write_deck
 from bonekit.fem.model import Constraint, Load
 

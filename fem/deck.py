@@ -22,19 +22,6 @@ from bonekit.fem.deck_step import Step, distinct
 from bonekit.fem.deck_ties import Tie, tied
 from bonekit.fem.model import Constraint, Load
 
-__all__ = [
-    "FACES",
-    "Deck",
-    "Float",
-    "Int",
-    "Material",
-    "Step",
-    "check_length",
-    "check_mesh",
-    "deck_name",
-    "distinct",
-]
-
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bonekit.fem.deck import Deck, Int, Material, Step, check_length, deck_name, distinct
+from bonekit.fem.deck import Deck, Int, Material, check_length, deck_name
+from bonekit.fem.deck_step import Step, distinct
 from bonekit.fem.deck_text import Bytes, between, blocks, digits, lines, reals, wrapped
 from bonekit.image.writing import replacing
 

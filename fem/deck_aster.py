@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.fem.deck import Deck, Float, Int, Material, Step, check_length, deck_name, distinct
+from bonekit.fem.deck import Deck, Float, Int, Material, check_length, deck_name
+from bonekit.fem.deck_step import Step, distinct
 from bonekit.image.writing import replacing
 from bonekit.meshing.interchange import require_h5py, write_med
 

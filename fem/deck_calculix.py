@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bonekit.fem.deck import Deck, Material, Step, check_length, deck_name, distinct
+from bonekit.fem.deck import Deck, Material, check_length, deck_name
+from bonekit.fem.deck_step import Step, distinct
 from bonekit.fem.deck_text import between, blocks, digits, lines, reals, wrapped
 from bonekit.fem.deck_ties import Tie
 from bonekit.image.writing import replacing

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.fem.deck import distinct
+from bonekit.fem.deck_step import distinct
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

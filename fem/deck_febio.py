@@ -14,7 +14,8 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from bonekit.errors import InputError
-from bonekit.fem.deck import Deck, Float, Int, Material, Step, deck_name, distinct
+from bonekit.fem.deck import Deck, Float, Int, Material, deck_name
+from bonekit.fem.deck_step import Step, distinct
 from bonekit.fem.deck_text import PAD, Bytes, between, blocks, digits, lines, reals
 from bonekit.fem.deck_ties import Tie
 from bonekit.image.writing import replacing

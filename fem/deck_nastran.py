@@ -14,7 +14,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bonekit.fem.deck import Deck, Material, Step, deck_name, distinct
+from bonekit.fem.deck import Deck, Material, deck_name
+from bonekit.fem.deck_step import Step, distinct
 from bonekit.fem.deck_text import Bytes, blocks, digits, lines, reals, wrapped
 from bonekit.fem.deck_ties import Tie
 from bonekit.image.writing import replacing

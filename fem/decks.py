@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError
-from bonekit.fem.deck import Deck, Material, Step, check_mesh
+from bonekit.fem.deck import Deck, Material, check_mesh
 from bonekit.fem.deck_ansys import write_ansys
 from bonekit.fem.deck_aster import write_aster
 from bonekit.fem.deck_calculix import NUMBER, write_calculix_deck
 from bonekit.fem.deck_febio import write_febio
 from bonekit.fem.deck_nastran import write_nastran
+from bonekit.fem.deck_step import Step
 from bonekit.fem.model import Constraint, Load, Model
 from bonekit.meshing.tetra import TetMesh
 from bonekit.meshing.voxel import VoxelMesh

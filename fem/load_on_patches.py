@@ -17,7 +17,8 @@ from bonekit.anatomy.vertebra import VertebraAnatomy
 from bonekit.errors import InputError
 from bonekit.fem.caps import RigidCap
 from bonekit.fem.conforming_model import ElasticSupport
-from bonekit.fem.deck import FACES, Step
+from bonekit.fem.deck import FACES
+from bonekit.fem.deck_step import Step
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.model import Constraint, Load
 from bonekit.meshing.named_sets import NamedSet

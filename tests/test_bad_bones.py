@@ -118,6 +118,14 @@ REFUSED = (
         asked("--criterion", "stiffness_at_strain"),
         ("stiffness_at_strain is for the compression of a vertebra",),
     ),
+    Refused(
+        "stiffness of a vertebra asked of a second load",
+        asked(
+            *("--bone", "vertebra_L3", "--criterion", "stiffness_at_strain"),
+            *("--load", "endplate_compression", "forward_flexion"),
+        ),
+        ("stiffness_at_strain is for the compression of a vertebra, not for forward_flexion",),
+    ),
     Refused("peak of a torsion", loaded(load=TORSION, criterion="peak"), ("linear criterion",)),
     Refused("peak in a cup", loaded(load=CUP, criterion="peak"), ("head: spread",)),
 )

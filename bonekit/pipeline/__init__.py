@@ -224,14 +224,16 @@ def _check_criterion(case: Case) -> None:
     asked = case.criterion
     if asked not in (None, PEAK, *CRITERIA):
         raise InputError(f"criterion {asked!r} is unknown; known: {', '.join((*CRITERIA, PEAK))}")
-    if case.load is None and case.bone is None:
-        return  # the bone, hence the load, is found in the scan
-    load = loading_of(case.load, case.bone or "femur", case.patient.mass_kg).name
-    if asked == "stiffness_at_strain" and load != EndplateCompression.name:
-        raise InputError(
-            f"criterion {asked} is for the compression of a vertebra, not for {load}: take "
-            f"another of {', '.join(name for name in CRITERIA if name != asked)}"
-        )
+    loads = (case.load, *case.more_loads)
+    if case.bone is None:
+        loads = tuple(load for load in loads if load is not None)  # else the scan tells which
+    for load in loads:
+        name = loading_of(load, case.bone or "femur", case.patient.mass_kg).name
+        if asked == "stiffness_at_strain" and name != EndplateCompression.name:
+            raise InputError(
+                f"criterion {asked} is for the compression of a vertebra, not for {name}: take "
+                f"another of {', '.join(one for one in CRITERIA if one != asked)}"
+            )
 
 
 def _check_calibration(case: Case, known: Case) -> None:

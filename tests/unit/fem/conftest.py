@@ -8,7 +8,8 @@ import pyvista as pv
 
 from bonekit.fem.caps import RigidCap
 from bonekit.fem.conforming_model import ElasticSupport
-from bonekit.fem.deck import FACES, Deck, Step
+from bonekit.fem.deck import FACES, Deck
+from bonekit.fem.deck_step import Step
 from bonekit.fem.decks import deck_of
 from bonekit.fem.model import Constraint, Load
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from bonekit.errors import InputError
-from bonekit.fem.deck import Deck, Step
+from bonekit.fem.deck import Deck
 from bonekit.fem.deck_reading import read_deck
+from bonekit.fem.deck_step import Step
 from bonekit.fem.decks import WRITERS, write_deck
 from bonekit.fem.model import Constraint
 

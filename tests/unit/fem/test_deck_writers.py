@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from bonekit.errors import InputError
-from bonekit.fem.deck import FACES, Deck, Material, Step
+from bonekit.fem.deck import FACES, Deck, Material
+from bonekit.fem.deck_step import Step
 from bonekit.fem.deck_text import digits, reals, wrapped
 from bonekit.fem.decks import WRITERS, write_deck
 from bonekit.fem.model import Constraint, Load
