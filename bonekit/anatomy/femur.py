@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bonekit.anatomy.condyles import condyles
 from bonekit.anatomy.landmark import Angle, Landmark, square_to, unit
 from bonekit.anatomy.neck import head_landmark, neck_centre, neck_landmark
-from bonekit.anatomy.shaft import SLICE_MM, Shaft, find_shaft
+from bonekit.anatomy.shaft import SCAN_AXIS_DEG, find_shaft, scan_axis
 from bonekit.anatomy.solid import Solid, at_border, solid_of
 from bonekit.anatomy.trochanters import greater_trochanter, lesser_trochanter
 from bonekit.errors import InputError
@@ -21,7 +21,6 @@ Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Side = Literal["left", "right"]
 
-SCAN_AXIS_DEG = 10.0  # assumed between the scan's head-foot axis and a shaft's (posture, flexion)
 SURE_SIDE = 0.5  # confidence of the landmarks from which on a side that contradicts them is wrong
 POINTS = (
     "head_centre",
@@ -198,7 +197,7 @@ def femur_anatomy(
         )
     cut = at_border(points, solid.field)
     shaft = find_shaft(points, cut, head_centre_mm, head_radius_mm, cube_mm3)
-    used = shaft or _scan_axis(points, cube_mm3)
+    used = shaft or scan_axis(points, cut, cube_mm3)
     middle = _neck(solid, head_centre_mm, head_radius_mm, used.axis)
     found = FemurAnatomy(
         side,
@@ -213,14 +212,6 @@ def femur_anatomy(
         None if shaft is None else float(np.degrees(shaft.error_rad)),
     )
     return replace(found, landmarks=_landmarks(solid, found, middle))
-
-
-def _scan_axis(points: Float, voxel_mm3: float) -> Shaft:
-    """Return the head-foot axis through the lowest bone in place of a shaft's."""
-    low = points[:, 2] < points[:, 2].min() + 2 * SLICE_MM
-    section = float(np.count_nonzero(low) * voxel_mm3 / (2 * SLICE_MM))
-    up = np.array([0.0, 0.0, 1.0])
-    return Shaft(points[low].mean(axis=0), up, 0.0, 0.0, section, np.radians(SCAN_AXIS_DEG))
 
 
 def _neck(solid: Solid, head: Float, radius: float, shaft_axis: Float) -> Float:

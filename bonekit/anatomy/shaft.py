@@ -27,6 +27,7 @@ LEAST_ERROR_RAD = 0.002
 PULL_RAD, PULL_MM = 0.08, 6.0
 UNKNOWN_RAD = np.pi / 4  # error of an axis that the sections do not agree with
 DOUBT_RAD = 0.09  # an axis less sure than this is none: a little more than the pull on 30 mm
+SCAN_AXIS_DEG = 10.0  # assumed between the scan's head-foot axis and a shaft's (posture, flexion)
 NEAR = 0.5  # cosine of a turn that one round may make: a limb in a scanner is flexed by 60 degrees
 
 
@@ -170,6 +171,20 @@ def _above_the_knee(area: Float, first: int) -> int:
     narrow = float(np.quantile(area[first : len(area) - int(100.0 / SLICE_MM)], 0.2))
     wide = np.flatnonzero(area[first : len(area) // 2] > FLARE * narrow)
     return first if len(wide) == 0 else first + int(wide[-1]) + 1
+
+
+def scan_axis(points: Float, at_border: Mask, voxel_mm3: float) -> Shaft:
+    """Return the head-foot axis through the lowest bone in place of a shaft's.
+
+    Its length is 0, at the lowest complete section: the border may cut the bone lengthwise.
+    """
+    level = ((points[:, 2] - points[:, 2].min()) / SLICE_MM).astype(int)
+    area: Float = np.asarray(np.bincount(level) * (voxel_mm3 / SLICE_MM), dtype=np.float64)
+    end = SLICE_MM * _first_complete(np.bincount(level, at_border) > 0, area)
+    low = level < 2
+    section = float(np.count_nonzero(low) * voxel_mm3 / (2 * SLICE_MM))
+    up = np.array([0.0, 0.0, 1.0])
+    return Shaft(points[low].mean(axis=0), up, end, end, section, np.radians(SCAN_AXIS_DEG))
 
 
 def _first_complete(cut: Mask, area: Float) -> int:
