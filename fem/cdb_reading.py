@@ -6,7 +6,7 @@ Blocks as CDWRITE writes them (Mechanical APDL Command Reference: NBLOCK, EBLOCK
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,19 +91,45 @@ def _refuse(path: Path, text: bytes) -> None:
         )
 
 
+def lines_in_cdb(path: Path, what: str, number: int) -> list[int]:
+    """Find the lines at which a deck defines a node or an element, from the first on.
+
+    Parameters
+    ----------
+    path : Path
+        That `read_cdb` reads.
+    what : {"node", "element"}
+    number : int
+    """
+    text = path.read_bytes()
+    out: list[int] = []
+    if what == "element":
+        for block in element_blocks(path, text):
+            own = block.lines[block.fields[:, 10] == number]
+            out += [line_at(text, byte) for byte in own.tolist()]
+        return out
+    for start, ids, _ in _node_blocks(path, text):
+        out += (line_at(text, start) + np.flatnonzero(ids == number)).tolist()
+    return out
+
+
 def _nodes(path: Path, text: bytes) -> tuple[Int, Float]:
-    ids, coordinates = [], []
+    blocks = list(_node_blocks(path, text))
+    if not blocks:
+        raise InputError(f"{path.name} has no NBLOCK; write it with CDWRITE,DB (blocked)")
+    _, ids, coordinates = zip(*blocks, strict=True)
+    return np.concatenate(ids), np.concatenate(coordinates)
+
+
+def _node_blocks(path: Path, text: bytes) -> Iterator[tuple[int, Int, Float]]:
+    """Byte at which each block's rows begin, a line each; numbers and coordinates."""
     for match in BLOCK.finditer(text):
         if match[1].upper() == b"NBLOCK":
             n_int, width, real = _node_format(path, match[3])
             start = text.index(b"\n", match.end()) + 1
             rows = text[start : _end(path, text, start)].splitlines()
             table = _fixed(path, text, start, rows, [width] * n_int + [real] * 3)
-            ids.append(table[:, 0].astype(np.int64))
-            coordinates.append(table[:, n_int:])
-    if not ids:
-        raise InputError(f"{path.name} has no NBLOCK; write it with CDWRITE,DB (blocked)")
-    return np.concatenate(ids), np.concatenate(coordinates)
+            yield start, table[:, 0].astype(np.int64), table[:, n_int:]
 
 
 def _node_format(path: Path, text: bytes) -> tuple[int, int, int]:

@@ -243,14 +243,19 @@ def check_mesh(nodes: Float, elements: Int) -> None:
         raise InputError(f"elements must be (n, 4, 8 or 10) with n > 0, got {elements.shape}")
     if elements.min() < 0 or elements.max() >= len(nodes):
         raise InputError(f"an element names a node out of 0..{len(nodes) - 1}")
+    wrong = inverted(nodes, elements)
+    if wrong.any():
+        raise InputError(
+            f"{np.count_nonzero(wrong)} of {len(elements)} elements are inverted or flat "
+            f"(first: {wrong.argmax()}); of a left-handed grid take mesh.world_elements"
+        )
+
+
+def inverted(nodes: Float, elements: Int) -> NDArray[np.bool_]:
+    """Tell which elements, (n, 4, 8 or 10) in VTK's order, are turned inside out or flat."""
     corner = elements[:, [0, 1, 3, 4] if elements.shape[1] == 8 else [0, 1, 2, 3]]
     a, b, c, d = np.moveaxis(nodes[corner], 1, 0)
-    inverted = np.einsum("ij,ij->i", b - a, np.cross(c - a, d - a)) <= 0
-    if inverted.any():
-        raise InputError(
-            f"{np.count_nonzero(inverted)} of {len(elements)} elements are inverted or flat "
-            f"(first: {inverted.argmax()}); of a left-handed grid take mesh.world_elements"
-        )
+    return np.asarray(np.einsum("ij,ij->i", b - a, np.cross(c - a, d - a)) <= 0)
 
 
 def _check_materials(material: Int, materials: tuple[Material, ...], n_elements: int) -> None:

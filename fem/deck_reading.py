@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonekit.errors import InputError
-from bonekit.fem.cdb_reading import read_cdb
-from bonekit.fem.deck import check_mesh
+from bonekit.fem.cdb_reading import lines_in_cdb, read_cdb
+from bonekit.fem.deck import inverted
 from bonekit.fem.deck_contents import SOLIDS, Contents, absent, distinct, place
-from bonekit.fem.inp_reading import read_inp
+from bonekit.fem.inp_reading import lines_in_inp, read_inp
 from bonekit.meshing.interchange import read_cells
 
 Float = NDArray[np.float64]
@@ -22,6 +22,7 @@ Int = NDArray[np.int64]
 READABLE = (".inp", ".cdb", ".vtu", ".msh")
 SMALLEST_MM, LARGEST_MM = 1.0, 3000.0  # of a bone: below it is metres, above it micrometres
 KINDS = {4: "tetra", 8: "hexahedron", 10: "tetra10"}
+ORDER_OF = {".inp": "Abaqus", ".cdb": "Ansys", ".vtu": "VTK", ".msh": "Gmsh"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +78,8 @@ def read_deck(path: Path | str) -> ForeignMesh:
     ------
     InputError
         If the file is missing or of another format, is made of several parts or files, is in
-        metres or micrometres by its size, has an inverted element, or a set or an element names
-        a node that is not there; with the line, where it is known.
+        metres or micrometres by its size, has an inverted element or a number twice, or a set or
+        an element names a node that is not there; with the line, where it is known.
     """
     path = Path(path)
     contents = _contents(path)
@@ -128,12 +129,10 @@ def _mesh(path: Path, contents: Contents, kinds: list[str]) -> ForeignMesh:
                 _check_set(where, f"elements ({kind})", block.nodes.ravel(), node_ids, "nodes")
             element_ids[kind] = ids
             elements[kind] = np.searchsorted(node_ids, named)
+    _check_finite(path, nodes_mm, node_ids)
     _check_size(path, nodes_mm, elements)
     for kind, rows in elements.items():
-        try:
-            check_mesh(nodes_mm, rows)
-        except InputError as error:
-            raise InputError(f"{path.name}, {kind}: {error}") from None
+        _check_turned(path, kind, nodes_mm, rows, element_ids[kind])
     n_others = len(contents.element_ids) - sum(map(len, element_ids.values()))
     sets = (contents.node_sets, contents.element_sets)
     return ForeignMesh(path, nodes_mm, node_ids, elements, element_ids, *sets, n_others)
@@ -143,8 +142,41 @@ def _sorted(path: Path, what: str, ids: Int) -> Int:
     ordered = np.sort(ids)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if twice.size:
-        raise InputError(f"{path.name} defines {what} {twice[0]} more than once")
+        first, again = _lines(path, what, int(twice[0]))[:2]
+        raise InputError(
+            f"{place(path, again)}: {what} {twice[0]} is defined more than once, first in line "
+            f"{first}; give it another number, or take one of the two out"
+        )
     return ordered
+
+
+def _lines(path: Path, what: str, number: int) -> list[int]:
+    """Lines at which a file defines a node or an element, [0] if its kind gives none a number."""
+    finder = {".inp": lines_in_inp, ".cdb": lines_in_cdb}.get(path.suffix.lower())
+    return [0] if finder is None else finder(path, what, number)
+
+
+def _check_finite(path: Path, nodes_mm: Float, node_ids: Int) -> None:
+    odd = ~np.isfinite(nodes_mm).all(axis=1)
+    if odd.any():
+        number = int(node_ids[odd.argmax()])
+        raise InputError(
+            f"{place(path, _lines(path, 'node', number)[0])}: node {number} is at "
+            f"{nodes_mm[odd.argmax()].tolist()}; allowed are finite numbers of mm"
+        )
+
+
+def _check_turned(path: Path, kind: str, nodes_mm: Float, elements: Int, ids: Int) -> None:
+    wrong = inverted(nodes_mm, elements)
+    if wrong.any():
+        number = int(ids[wrong.argmax()])
+        where = ", ".join(f"{x:.1f}" for x in nodes_mm[elements[wrong.argmax()]].mean(axis=0))
+        raise InputError(
+            f"{place(path, _lines(path, 'element', number)[0])}: element {number} ({kind}) near "
+            f"({where}) mm is inverted or flat, one of {np.count_nonzero(wrong)} among "
+            f"{len(elements)}; give its nodes in the order of {ORDER_OF[path.suffix.lower()]}, or "
+            "mesh again"
+        )
 
 
 def _check_set(where: str, name: str, members: Int, known: Int, what: str) -> None:

@@ -117,6 +117,49 @@ def contents_of(path: Path, text: bytes, found: list[Keyword]) -> Contents:
     )
 
 
+def lines_in_inp(path: Path, what: str, number: int) -> list[int]:
+    """Find the lines at which a deck defines a node or an element, from the first on.
+
+    Parameters
+    ----------
+    path : Path
+        That `read_inp` reads.
+    what : {"node", "element"}
+    number : int
+    """
+    text = path.read_bytes()
+    out: list[int] = []
+    for keyword in mesh_keywords(path, text, keywords(text)):
+        if keyword.name == what.upper():
+            lines, first = _rows_begin(text, keyword)
+            numbers = _numbers(path, text, keyword, b"\n".join(first))
+            out += [line for line, own in zip(lines, numbers, strict=True) if own == number]
+    return out
+
+
+def _rows_begin(text: bytes, keyword: Keyword) -> tuple[list[int], list[bytes]]:
+    """Lines at which the rows of a keyword begin, and their first fields.
+
+    The row of a solid ends with its last node, others at a line with no comma at its end.
+    """
+    known = SOLID.fullmatch(keyword.options.get("TYPE", ""))
+    width = 1 + int(known[1]) if known else 0
+    lines, first, n_fields = [], [], 0
+    rows = text[keyword.data : keyword.end].split(b"\n")
+    for line, row in enumerate(rows, line_at(text, keyword.data)):
+        fields = [] if row.lstrip().startswith(b"**") else row.replace(b",", b" ").split()
+        if not fields:
+            continue
+        if not n_fields:
+            lines.append(line)
+            first.append(fields[0])
+        n_fields += len(fields)
+        more = row.rstrip().endswith(b",") and keyword.name == "ELEMENT"
+        if n_fields == width or not (width or more):
+            n_fields = 0
+    return lines, first
+
+
 def mesh_keywords(path: Path, text: bytes, found: list[Keyword]) -> list[Keyword]:
     """Pick the keywords that describe the mesh: those of its part, or all if there are no parts.
 

@@ -351,8 +351,38 @@ def test_vtu_and_msh_are_read(tmp_path: Path, suffix: str, n_nodes: int, sample:
             "5, 11, 21, 31, 51",
             r"line 19: elements \(tetra\) names 1 nodes.*\[51\]",
         ),
-        ("5, 11, 21, 31, 50", "3, 11, 21, 31, 50", "defines element 3 more than once"),
-        ("5, 11, 21, 31, 50", "5, 21, 11, 31, 50", "tetra: 1 of 2 elements are inverted"),
+        (
+            "5, 11, 21, 31, 50",
+            "3, 11, 21, 31, 50",
+            "inp, line 21: element 3 is defined more than once, first in line 20; give it another",
+        ),
+        (
+            "90, 10, 20, 30, 40",
+            "7, 10, 20,\n30, 40",
+            "line 23: element 7 is defined more than once, first in line 17",
+        ),
+        (
+            "90, 10, 20, 30, 40",
+            "90, 10, 20,\n** on\n 90, 40\n90, 10, 20, 30, 40",
+            "line 26: element 90 is defined more than once, first in line 23",
+        ),
+        (
+            " 50, 10., 10., 40.",
+            "**\n\n 50, 10., 10., 40.\n20, 1., 1.,",
+            "line 16: node 20 is defined more than once, first in line 6",
+        ),
+        (
+            "5, 11, 21, 31, 50",
+            "5, 21, 11, 31, 50",
+            r"inp, line 20: element 5 \(tetra\) near \(12.5, 7.5, 25.0\) mm is inverted or flat, "
+            "one of 1 among 2; give its nodes in the order of Abaqus",
+        ),
+        (
+            "7, 10, 20, 30, 40,\n",
+            "7, 10, 40, 30, 20,\n",
+            r"line 17: element 7 \(hexahedron\) .* is inverted",
+        ),
+        (" 20, 20., 0, 0.", " 20, 20., nan, 0.", r"line 6: node 20 is at \[20.0, nan, 0.0\]"),
         ("5, 11, 21, 31, 50", "5, 11, 21, 31", "line 19: .*9 numbers, which are not rows of 5"),
         (" 20, 20., 0, 0.", " 20, 20., x, 0.", r"line 6: \*NODE has a line that is no"),
         (" 10, 40, 10", " 40, 10, 10", r"line 24: a generated set has the line '40, 10, 10'"),
@@ -367,6 +397,46 @@ def test_bad_decks_are_refused(foreign: Path, old: str, new: str, message: str) 
     foreign.write_text(FOREIGN.replace(old, new))
     with pytest.raises(InputError, match=message):
         read_deck(foreign)
+
+
+@pytest.mark.parametrize("n_nodes", [4, 10])
+def test_lines_of_a_cdb_are_named(tmp_path: Path, sample: Sample, n_nodes: int) -> None:
+    """A number given twice and an element turned inside out, with rows of one and of two lines."""
+    write_deck(sample(n_nodes), tmp_path / "deck.cdb")
+    lines = (tmp_path / "deck.cdb").read_text().split("\n")
+    nodes = next(i for i, row in enumerate(lines) if row.startswith("NBLOCK")) + 2
+    cells = next(i for i, row in enumerate(lines) if row.startswith("EBLOCK")) + 2
+    step = 1 if n_nodes == 4 else 2
+    path = tmp_path / "bad.cdb"
+
+    def refused(changes: dict[int, str], message: str) -> None:
+        path.write_text("\n".join(changes.get(i, row) for i, row in enumerate(lines)))
+        with pytest.raises(InputError, match=message):
+            read_deck(path)
+
+    again = f"{2:9d}" + lines[nodes + 4][9:]
+    refused(
+        {nodes + 4: again},
+        f"bad.cdb, line {nodes + 5}: node 2 is defined more than once, first in line {nodes + 2};",
+    )
+    third = cells + 2 * step
+    again = lines[third][:90] + lines[cells][90:99] + lines[third][99:]
+    refused(
+        {third: again},
+        f"line {third + 1}: element 1 is defined more than once, first in line {cells + 1};",
+    )
+    a, b = lines[third][99:108], lines[third][108:117]
+    turned = lines[third][:99] + b + a + lines[third][117:]
+    refused({third: turned}, rf"line {third + 1}: element 3 \(tetra.*inverted.*order of Ansys")
+
+
+def test_inverted_elements_of_a_msh_are_named(tmp_path: Path, sample: Sample) -> None:
+    deck = sample(4)
+    cells = deck.elements.copy()
+    cells[6] = cells[6][[1, 0, 2, 3]]
+    meshio.Mesh(deck.nodes_mm, [("tetra", cells)]).write(tmp_path / "bad.vtu")
+    with pytest.raises(InputError, match=r"bad.vtu: element 7 \(tetra\) near .*order of VTK"):
+        read_deck(tmp_path / "bad.vtu")
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1e-3, "metres"), (1e3, "micrometres")])
