@@ -22,7 +22,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from scipy import ndimage
-from scipy.linalg import null_space
 from scipy.spatial import cKDTree
 
 import bonekit
@@ -31,7 +30,7 @@ from bonekit.fem.conforming import solve_conforming
 from bonekit.fem.conforming_model import ConformingModel
 from bonekit.fem.load_on_patches import step_on_patches
 from bonekit.fem.loadcases import LoadCase
-from bonekit.fem.model import Constraint, Load, Model
+from bonekit.fem.model import Model
 from bonekit.fem.simulation import standard_law
 from bonekit.fem.solve import solve
 from bonekit.fem.strength import AWAY_MM, BONE_MPA, utilisation
@@ -88,8 +87,7 @@ def answer(
         mesh, femur.anatomy, cap_deg=float(load.parameters["cap_deg"]), pole=-load.direction
     )
     step = step_on_patches(load, mesh, femur.anatomy, patches, axes_of(mesh))
-    held = held_shaft(mesh, femur, float(load.parameters["fixed_mm"]))
-    pressed = through_the_centre(step.loads[0], mesh, femur)
+    (held,), (pressed,) = step.constraints, step.loads
     if isinstance(mesh, VoxelMesh):
         found = solve(Model(mesh, E, 0.3, (held,), (pressed,)), 1e-6)
         volume = np.full(mesh.n_elements, mesh.grid.voxel_mm3)
@@ -118,32 +116,9 @@ def answer(
     }
 
 
-def through_the_centre(load: Load, mesh: VoxelMesh | TetMesh, femur: Segmentation) -> Load:
-    """Tilt a force that is spread over the head so that its line meets the head's centre.
-
-    The steps of bricks have more area where the surface is oblique to them, and a patch ends with
-    whole faces: lines of action were 0.3 to 0.7 mm apart, of a lever of 20 mm to the neck's wall.
-    """
-    force = load.force_N.sum(axis=0)
-    size = load.force_N @ force / (force @ force)  # share of each node
-    world = force @ axes_of(mesh).T
-    off = mesh.nodes_mm[load.nodes] - femur.anatomy.head_centre_mm
-    across = off @ null_space(world[None])
-    centre = size @ across
-    spread = (across - centre).T @ ((across - centre) * size[:, None])
-    size = size * (1 - (across - centre) @ np.linalg.solve(spread, centre))
-    return replace(load, force_N=np.outer(size, force))
-
-
 def axes_of(mesh: VoxelMesh | TetMesh) -> np.ndarray:
     """Columns: the axes in which forces on the mesh stand."""
     return mesh.grid.direction if isinstance(mesh, VoxelMesh) else np.eye(3)
-
-
-def held_shaft(mesh: VoxelMesh | TetMesh, femur: Segmentation, length_mm: float) -> Constraint:
-    """Clamp the same part of the shaft on any mesh: tetrahedra end below the cut of the bricks."""
-    height = femur.anatomy.height_mm(mesh.nodes_mm) - femur.anatomy.distal_mm
-    return Constraint("distal_shaft", np.flatnonzero(height <= length_mm + 1e-6))
 
 
 def depth_mm(femur: Segmentation, points_mm: np.ndarray) -> np.ndarray:

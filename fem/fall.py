@@ -14,7 +14,13 @@ from bonekit.errors import InputError
 from bonekit.fem.caps import RigidCap
 from bonekit.fem.loadcases import Anatomy, LoadCase
 from bonekit.fem.model import Constraint
-from bonekit.fem.patches import cement_face, distal_end, head_patch, trochanter_patch
+from bonekit.fem.patches import (
+    cement_face,
+    distal_end,
+    head_patch,
+    surface_nodes,
+    trochanter_patch,
+)
 from bonekit.fem.stance import femur_only
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
@@ -122,7 +128,9 @@ class SidewaysFall:
             ground, _ = cement_face(mesh, "pad", 0, upper=sign > 0)
         else:
             head, _ = head_patch(mesh, femur, field, -along, self.cap_deg)
-            ground = trochanter_patch(mesh, femur, along, self.intrusion_mm)
+            surface = surface_nodes(mesh)
+            rests = trochanter_patch(mesh.nodes_mm[surface], femur, along, self.intrusion_mm)
+            ground = surface[rests]
         constraints = (
             Constraint("femoral_head", head, (0,), sign * self.travel_mm),
             Constraint("greater_trochanter", ground, (0,)),

@@ -7,7 +7,8 @@ a deck on tetrahedra or bricks, with or without parts of bone cement.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ from bonekit.fem.deck import FACES
 from bonekit.fem.deck_step import Step
 from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.model import Constraint, Load
-from bonekit.meshing.named_sets import NamedSet
+from bonekit.fem.muscles import FORCES, MuscleLoad
+from bonekit.fem.patches import distal_end, through_the_centre, trochanter_patch
+from bonekit.meshing.named_sets import NamedSet, outside
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
 
@@ -42,8 +45,10 @@ def step_on_patches(
 
     Stance: the force acts evenly on the flat face of the cup or, without one, over the head's
     patch as the cosine of the angle from its line; a rigid cup takes the same nodes. The distal
-    shaft is held over the same length, by the same means.
-    Fall: the head's patch or the cup's face is moved along the force, the pad's face rests.
+    shaft is held over the same length, by the same means. Muscles pull evenly at the surface
+    round the same places.
+    Fall: the head's patch or the cup's face is moved along the force; the pad's face rests or,
+    without one, what lies as deep in the ground as in the load case.
     Compression: the faces of the caps or, without these, of the endplates are held and moved; a
     plate that bends or twists is rigid. Torsion: the same lengths of shaft are turned and held.
     Bending: rollers and supports take the surface nodes of the same bands. Named sets: the same
@@ -68,6 +73,8 @@ def step_on_patches(
     """
     if isinstance(anatomy, FemurAnatomy) and load.name == "single_leg_stance":
         return _stance(load, mesh, anatomy, patches, axes)
+    if isinstance(anatomy, FemurAnatomy) and load.name in FORCES:
+        return _muscles(load, mesh, anatomy, patches, axes)
     if isinstance(anatomy, FemurAnatomy) and load.name == "sideways_fall":
         return _fall(load, mesh, anatomy, patches, axes)
     if isinstance(anatomy, FemurAnatomy) and load.name == "shaft_torsion":
@@ -82,9 +89,9 @@ def step_on_patches(
         return _plate(load, mesh, patches, axes)
     raise InputError(
         f"load case {load.name!r} can't be put on another mesh; known: single_leg_stance, "
-        "sideways_fall, shaft_torsion and four_point_bending of a femur, endplate_compression, "
-        "forward_flexion and combined of a vertebra, named_sets. Leave the load out "
-        "(--no-load), or export the run's own bricks"
+        "walking, stair_climbing, sideways_fall, shaft_torsion and four_point_bending of a femur, "
+        "endplate_compression, forward_flexion and combined of a vertebra, named_sets. Leave the "
+        "load out (--no-load), or export the run's own bricks"
     )
 
 
@@ -102,16 +109,44 @@ def _stance(
         caps = (_cap(load, "femoral_head", nodes, axes), *caps)
         return Step(load.name, constraints, (), supports, caps)
     force = float(load.parameters["force_N"]) * (axes.T @ load.direction)
-    if "cup_face" not in patches:
-        away = mesh.nodes_mm[nodes] - anatomy.head_centre_mm
-        area = area * np.maximum(away @ -load.direction, 0) / np.linalg.norm(away, axis=1)
-    spread = np.outer(area / area.sum(), force)
+    share = area / area.sum() if "cup_face" in patches else _cosine(mesh, anatomy, load, patch)
+    spread = np.outer(share, force)
     return Step(load.name, constraints, (Load("femoral_head", nodes, spread),), supports, caps)
+
+
+def _cosine(
+    mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, load: LoadCase, head: NamedSet
+) -> Float:
+    """Shares of the nodes of the head's patch in a force through its centre."""
+    nodes, area = node_areas(mesh, head)
+    away = mesh.nodes_mm[nodes] - anatomy.head_centre_mm
+    cosine = np.maximum(away @ -load.direction, 0) / np.linalg.norm(away, axis=1)
+    return through_the_centre(area * cosine, away, load.direction)
+
+
+def _muscles(
+    load: LoadCase,
+    mesh: VoxelMesh | TetMesh,
+    anatomy: FemurAnatomy,
+    patches: Patches,
+    axes: Float,
+) -> Step:
+    """Press on the head's patch, pull at the surface round the muscles' places."""
+    own = {field.name for field in fields(MuscleLoad) if field.init}
+    numbers: dict[str, Any] = {k: v for k, v in load.parameters.items() if k in own}
+    muscles = MuscleLoad(**numbers)
+    head, _ = node_areas(mesh, patches["head_cap"])
+    contact = muscles.forces(anatomy)["hip_contact"] @ axes
+    spread = np.outer(_cosine(mesh, anatomy, load, patches["head_cap"]), contact)
+    surface, area = node_areas(mesh, outside(mesh))
+    pulls = muscles.pulls(anatomy, surface, mesh.nodes_mm[surface], area, axes)
+    held = Constraint("distal_shaft", distal_end(mesh, anatomy, float(load.parameters["fixed_mm"])))
+    return Step(load.name, (held,), (Load("hip_contact", head, spread), *pulls))
 
 
 def _held(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, axes: Float) -> Held:
     """Hold the distal shaft: clamped, on a joint or a hinge, on springs, or free along the load."""
-    nodes = _lowest(mesh, anatomy, float(load.parameters["fixed_mm"]))
+    nodes = distal_end(mesh, anatomy, float(load.parameters["fixed_mm"]))
     distal = load.parameters.get("distal", "clamped")
     if distal == "pivot":
         return (), (), (_cap(load, "distal_shaft", nodes, axes),)
@@ -120,11 +155,6 @@ def _held(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, axes
         return (), (ElasticSupport("distal_shaft", nodes, share),), ()
     components = (1, 2) if distal == "sliding" else (0, 1, 2)
     return (Constraint("distal_shaft", nodes, components),), (), ()
-
-
-def _lowest(mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, length_mm: float) -> Int:
-    height = anatomy.height_mm(mesh.nodes_mm)
-    return np.flatnonzero(height <= height.min() + length_mm + 1e-6)
 
 
 def _cap(load: LoadCase, name: str, nodes: Int, axes: Float) -> RigidCap:
@@ -145,14 +175,13 @@ def _fall(
     patches: Patches,
     axes: Float,
 ) -> Step:
-    """Press the head along the first axis against the pad, which rests on the ground."""
-    if "pad_face" not in patches:
-        raise InputError(
-            "a sideways fall on another mesh needs a pad of bone cement on the trochanter, which "
-            "rests on the ground: add it (--pad)"
-        )
+    """Press the head along the first axis; the trochanter, or the pad on it, rests."""
     head, _ = node_areas(mesh, patches.get("cup_face", patches["head_cap"]))
-    ground, _ = node_areas(mesh, patches["pad_face"])
+    ground, _ = node_areas(mesh, patches.get("pad_face", outside(mesh)))
+    if "pad_face" not in patches:
+        depth = float(load.parameters["intrusion_mm"])
+        rests = trochanter_patch(mesh.nodes_mm[ground], anatomy, load.direction, depth)
+        ground = ground[rests]
     travel = float(np.sign(axes[:, 0] @ load.direction)) * float(load.parameters["travel_mm"])
     constraints, _, caps = _held(load, mesh, anatomy, axes)
     pressed = (
@@ -167,14 +196,14 @@ def _torsion(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, a
     height = anatomy.height_mm(mesh.nodes_mm)
     top = anatomy.flare_mm
     grip = np.flatnonzero((height >= top - length - 1e-6) & (height <= top + 1e-6))
-    held = Constraint("distal_shaft", _lowest(mesh, anatomy, length))
+    held = Constraint("distal_shaft", distal_end(mesh, anatomy, length))
     return Step(load.name, (held,), caps=(_cap(load, "upper_shaft", grip, axes),))
 
 
 def _bending(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, axes: Float) -> Step:
     """Press two rollers against two supports at the ends of the shaft in view."""
     width, depth = (float(load.parameters[key]) for key in ("roller_mm", "intrusion_mm"))
-    surface = _surface(mesh)
+    surface, _ = node_areas(mesh, outside(mesh))
     points = mesh.nodes_mm[surface]
     height = anatomy.height_mm(points)
     ends = float(height.min()) + width / 2, anatomy.flare_mm - width / 2
@@ -193,16 +222,6 @@ def _bending(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, a
     supports = (("lower_support", below), ("upper_support", above))
     caps = tuple(_cap(load, name, nodes, axes) for name, nodes in supports)
     return Step(load.name, (), (pressed,), caps=caps)
-
-
-def _surface(mesh: VoxelMesh | TetMesh) -> Int:
-    """Nodes on the outside."""
-    cells = mesh.world_elements
-    n_corners = 4 if cells.shape[1] == 8 else 3
-    faces = np.concatenate([cells[:, face] for face in FACES[cells.shape[1]]])
-    corners = np.sort(faces[:, :n_corners], axis=1)
-    _, first, count = np.unique(corners, axis=0, return_index=True, return_counts=True)
-    return np.unique(faces[first[count == 1]])
 
 
 def _named(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches) -> Step:

@@ -14,7 +14,8 @@ from bonekit.errors import InputError
 
 # Peaks of `benchmarks/solver.py` beside imports and input, raised: 123 MB of 0.17 million nodes
 # (femur), 235 of 0.33 (trab1240), 394 of 0.81 and 2984 of 9.6 (random bone), 234 of 0.44 (a full
-# cube) are 1.3 to 1.9 times less than this. Fields and hierarchy go with the nodes, tables with the elements too.
+# cube) are 1.3 to 1.9 times less than this. Fields and hierarchy go with the nodes, tables with the
+# elements too.
 _ALWAYS = 100e6
 _PER_NODE = 450.0
 _PER_ELEMENT = 150.0

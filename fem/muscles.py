@@ -13,7 +13,7 @@ from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.errors import InputError
 from bonekit.fem.loadcases import Anatomy, LoadCase
 from bonekit.fem.model import Constraint, Load
-from bonekit.fem.patches import distal_end, head_patch, surface_nodes
+from bonekit.fem.patches import distal_end, head_patch, surface_nodes, through_the_centre
 from bonekit.fem.stance import femur_only
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
@@ -116,15 +116,14 @@ class MuscleLoad:
         contact = forces["hip_contact"]
         direction = contact / np.linalg.norm(contact)
         head, cosine = head_patch(mesh, femur, field, -direction, self.cap_deg)
-        patches = {place: self._patch(mesh, femur, place) for place in ("trochanter", "lateral")}
-        if self.activity == "stair_climbing":
-            patches["medial"] = self._patch(mesh, femur, "medial")
-        loads = [Load("hip_contact", head, np.outer(cosine / cosine.sum(), _in(mesh, contact)))]
-        for name, (place, _) in FORCES[self.activity].items():
-            if place != "hip":
-                nodes = patches[place]
-                each = np.tile(_in(mesh, forces[name]) / len(nodes), (len(nodes), 1))
-                loads.append(Load(name, nodes, each))
+        away = mesh.nodes_mm[head] - femur.head_centre_mm
+        share = through_the_centre(cosine, away, direction)
+        surface = surface_nodes(mesh)
+        even = np.ones(len(surface))
+        loads = (
+            Load("hip_contact", head, np.outer(share, contact @ mesh.grid.direction)),
+            *self.pulls(femur, surface, mesh.nodes_mm[surface], even, mesh.grid.direction),
+        )
         return LoadCase(
             self.name,
             f"Hip contact and muscle forces of {self.name.replace('_', ' ')} at "
@@ -136,7 +135,7 @@ class MuscleLoad:
             "distal_shaft",
             direction,
             (Constraint("distal_shaft", distal_end(mesh, femur, self.fixed_mm)),),
-            tuple(loads),
+            loads,
         )
 
     def forces(self, anatomy: FemurAnatomy) -> dict[str, Float]:
@@ -149,16 +148,47 @@ class MuscleLoad:
             for name, (_, percent) in FORCES[self.activity].items()
         }
 
-    def _patch(self, mesh: VoxelMesh, anatomy: FemurAnatomy, place: Place) -> Int:
-        """Surface nodes round the place where muscles pull.
+    def pulls(
+        self, anatomy: FemurAnatomy, surface: Int, points_mm: Float, area: Float, axes: Float
+    ) -> tuple[Load, ...]:
+        """Spread the muscles' forces over the nodes of a surface.
+
+        Parameters
+        ----------
+        anatomy : FemurAnatomy
+        surface : ndarray of int, (n,)
+        points_mm : ndarray, (n, 3)
+        area : ndarray, (n,)
+            That the nodes stand for, in any unit.
+        axes : ndarray, (3, 3)
+            Columns: the axes in which the forces are given.
+
+        Returns
+        -------
+        tuple of Load
+
+        Raises
+        ------
+        InputError
+            If a muscle's place is not in view.
+        """
+        loads = []
+        forces = self.forces(anatomy)
+        for name, (place, _) in FORCES[self.activity].items():
+            if place != "hip":
+                rows = self._patch(points_mm, anatomy, place)
+                share = area[rows] / area[rows].sum()
+                loads.append(Load(name, surface[rows], np.outer(share, forces[name] @ axes)))
+        return tuple(loads)
+
+    def _patch(self, points_mm: Float, anatomy: FemurAnatomy, place: Place) -> Int:
+        """Points of the surface round the place where muscles pull.
 
         Trochanter: round its upper outermost point. Lateral: round the outermost point of the 20 mm
         above the flare of the shaft. Medial: round the foremost inner point of the 20 mm below it.
         """
-        surface = surface_nodes(mesh)
-        points = mesh.nodes_mm[surface]
-        height = anatomy.height_mm(points) - anatomy.flare_mm
-        out, front = points @ -anatomy.medial, points @ -anatomy.frame[:, 1]
+        height = anatomy.height_mm(points_mm) - anatomy.flare_mm
+        out, front = points_mm @ -anatomy.medial, points_mm @ -anatomy.frame[:, 1]
         band, score = {
             "trochanter": (height > 0, out + height),
             "lateral": ((height >= 0) & (height <= 20), out),
@@ -170,11 +200,5 @@ class MuscleLoad:
             raise InputError(
                 f"the {place} part of the proximal femur, where muscles pull, is not in view"
             )
-        centre = points[chosen][np.argmax(score[chosen])]
-        near = np.linalg.norm(points - centre, axis=1) <= self.patch_mm
-        return np.asarray(surface[near])
-
-
-def _in(mesh: VoxelMesh, world: Float) -> Float:
-    """Turn a world vector into mesh axes."""
-    return np.asarray(mesh.grid.direction.T @ world)
+        centre = points_mm[chosen][np.argmax(score[chosen])]
+        return np.flatnonzero(np.linalg.norm(points_mm - centre, axis=1) <= self.patch_mm)

@@ -1,14 +1,16 @@
-"""Patches of a voxel mesh by anatomy: where load cases press, pull and hold."""
+"""Patches of a mesh by anatomy: where load cases press, pull and hold."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import null_space
 
 from bonekit.anatomy.femur import FemurAnatomy
 from bonekit.anatomy.vertebra import VertebraAnatomy, body_region
 from bonekit.errors import InputError
 from bonekit.image.volume import Grid
+from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
@@ -90,11 +92,48 @@ def _refuse_a_miss(
         )
 
 
-def distal_end(mesh: VoxelMesh, anatomy: FemurAnatomy, length_mm: float) -> Int:
-    """Nodes of the lowest part of the shaft in view, (n,)."""
+def through_the_centre(share: Float, away_mm: Float, direction: Float) -> Float:
+    """Tilt a force that is spread over the head so that its line meets the head's centre.
+
+    A ball joint passes no moment. Patches of nodes don't see to that: bricks have more nodes where
+    the surface is oblique to them, and a patch ends with whole faces. Lines of action were up to
+    0.7 mm off the centre, of a lever of 20 mm to the wall of the neck. Each node's share changes
+    in proportion to itself, by a plane over the patch. Where that would pull at nodes, as over a
+    head that is half out of view, the force stays where the patch is.
+
+    Parameters
+    ----------
+    share : ndarray, (n,)
+        Of each node, 0 or more.
+    away_mm : ndarray, (n, 3)
+        From the centre to the nodes.
+    direction : ndarray, (3,)
+        Of the force.
+
+    Returns
+    -------
+    ndarray, (n,)
+        Shares whose sum is 1.
+    """
+    share = share / share.sum()
+    across = away_mm @ null_space(direction[None])
+    middle = share @ across
+    about = across - middle
+    spread = about.T @ (about * share[:, None])
+    tilted = share * (1.0 - about @ np.linalg.lstsq(spread, middle, rcond=None)[0])
+    return np.asarray(tilted if tilted.min() >= 0 else share)
+
+
+def distal_end(mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, length_mm: float) -> Int:
+    """Nodes of the shaft from its end up to a height above its lowest complete section, (n,).
+
+    The height does not depend on the mesh: tetrahedra follow the end of the bone, bricks end at
+    the section.
+    """
     height = anatomy.height_mm(mesh.nodes_mm)
+    lowest = max(float(height.min()), anatomy.distal_mm)
     # the tolerance keeps a layer of nodes together that lies at the limit
-    return np.flatnonzero(height <= height.min() + length_mm + 1e-6)
+    return np.flatnonzero(height <= lowest + length_mm + 1e-6)
 
 
 def endplate(mesh: VoxelMesh, anatomy: VertebraAnatomy, *, upper: bool, cap_mm: float) -> Int:
@@ -172,32 +211,35 @@ def cement_face(mesh: VoxelMesh, part: str, axis: int, *, upper: bool) -> tuple[
 
 
 def trochanter_patch(
-    mesh: VoxelMesh, anatomy: FemurAnatomy, outward: Float, depth_mm: float
+    points_mm: Float, anatomy: FemurAnatomy, outward: Float, depth_mm: float
 ) -> Int:
-    """Surface nodes of the greater trochanter next to a plane that touches it, (n,).
+    """Which points of the surface lie on the greater trochanter next to a plane that touches it.
 
     Parameters
     ----------
-    mesh : VoxelMesh
+    points_mm : ndarray, (n, 3)
+        Of the surface.
     anatomy : FemurAnatomy
     outward : ndarray, (3,)
         World unit vector from the head's side to the trochanter's.
     depth_mm : float
         How far from the plane the surface may lie.
 
+    Returns
+    -------
+    ndarray of int, (m,)
+
     Raises
     ------
     InputError
         If the bone does not reach over the shaft there: the trochanter is not in view.
     """
-    surface = surface_nodes(mesh)
-    points = mesh.nodes_mm[surface]
-    reach = points @ outward
-    high = anatomy.height_mm(points) > anatomy.flare_mm
+    reach = points_mm @ outward
+    high = anatomy.height_mm(points_mm) > anatomy.flare_mm
     far = reach > float(anatomy.head_centre_mm @ outward) + 1.3 * anatomy.head_radius_mm
     if not (high & far).any():
         raise InputError(
             "the greater trochanter is not in view: no bone lies beside the head above the shaft"
         )
     outermost = float(reach[high & far].max())
-    return surface[high & (reach >= outermost - depth_mm)]
+    return np.flatnonzero(high & (reach >= outermost - depth_mm))

@@ -15,7 +15,7 @@ from bonekit.fem.caps import RigidCap
 from bonekit.fem.conforming_model import ElasticSupport
 from bonekit.fem.loadcases import Anatomy, LoadCase
 from bonekit.fem.model import Constraint, Load
-from bonekit.fem.patches import cement_face, distal_end, head_patch
+from bonekit.fem.patches import cement_face, distal_end, head_patch, through_the_centre
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
 
@@ -26,7 +26,8 @@ Distal = Literal["clamped", "pivot", "springs"]
 Held = tuple[tuple[Constraint, ...], tuple[ElasticSupport, ...], tuple[RigidCap, ...]]
 
 HEAD_WORDS: Mapping[Head, str] = {
-    "spread": "spread over the head's surface as the cosine of the angle from the force's line",
+    "spread": "spread over the head's surface as the cosine of the angle from the force's line, "
+    "which meets the head's centre",
     "cup": "through a rigid cup on a ball joint at the head's centre",
     "guided": "through a rigid cup that may turn about the head's centre and move along the "
     "force's line only",
@@ -138,12 +139,14 @@ class SingleLegStance:
         if self.cement_mm:
             nodes, share = cement_face(mesh, "cup", 2, upper=True)
         else:
-            nodes, share = head_patch(mesh, femur, field, -direction, self.cap_deg)
+            nodes, cosine = head_patch(mesh, femur, field, -direction, self.cap_deg)
+            away = mesh.nodes_mm[nodes] - femur.head_centre_mm
+            share = through_the_centre(cosine, away, direction)
         constraints, supports, caps = self._held(mesh, femur)
         loads: tuple[Load, ...] = ()
         force = self.force_N * (mesh.grid.direction.T @ direction)
         if self.head == "spread":
-            loads = (Load("femoral_head", nodes, np.outer(share / share.sum(), force)),)
+            loads = (Load("femoral_head", nodes, np.outer(share, force)),)
         else:
             held = (0.0, 0.0, None) if self.head == "guided" else (None, None, None)
             pushed = (float(force[0]), float(force[1]), float(force[2]))

@@ -137,6 +137,12 @@ def named_sets(
     return found
 
 
+def outside(mesh: VoxelMesh | TetMesh) -> NamedSet:
+    """Find all faces that belong to one element only."""
+    skin = _skin(mesh, np.ones(mesh.n_elements, dtype=bool))
+    return skin.named(np.ones(len(skin.faces), dtype=bool))
+
+
 def interfaces(mesh: VoxelMesh | TetMesh) -> dict[str, NamedSet]:
     """Find the faces between each two regions that touch.
 

@@ -62,10 +62,10 @@ def export(
         With --tetra: a pad of bone cement on the greater trochanter, which rests on the
         ground in a sideways fall.
     load
-        With --tetra: the deck's load by name, single_leg_stance, sideways_fall (with --pad),
-        shaft_torsion, four_point_bending, endplate_compression, forward_flexion or combined; its
-        numbers are those that the case states for it, or the defaults. Without a name it is the
-        load of the run.
+        With --tetra: the deck's load by name, single_leg_stance, walking, stair_climbing,
+        sideways_fall, shaft_torsion, four_point_bending, endplate_compression, forward_flexion or
+        combined; its numbers are those that the case states for it, or the defaults. Without a
+        name it is the load of the run.
     distal
         With --load sideways_fall: pivot (a hinge), clamped or sliding; with --load
         single_leg_stance: clamped or springs, or pivot where the case guides the head.

@@ -10,7 +10,7 @@ from bonekit.errors import InputError
 from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.criteria import CRITERIA, contiguous_volume
 from bonekit.fem.loadcases import LoadCase
-from bonekit.fem.patches import head_patch, surface_nodes
+from bonekit.fem.patches import head_patch, surface_nodes, through_the_centre
 from bonekit.fem.response import response
 from bonekit.fem.solve import solve
 from bonekit.fem.stance import CONVENTIONS, SingleLegStance
@@ -80,8 +80,29 @@ def test_the_force_is_spread_over_a_cap_of_the_heads_surface() -> None:
     expected = 2 * np.pi * HEAD_MM**2 * (1 - np.cos(np.radians(30.0)))
     assert 4.0 * len(part.nodes) == pytest.approx(expected, rel=0.5)
     size = np.linalg.norm(part.force_N, axis=1)
-    np.testing.assert_allclose(size / cosine, size.sum() / cosine.sum(), rtol=1e-9)
+    plane = np.column_stack([np.ones(len(away)), away])
+    _, rest, *_ = np.linalg.lstsq(plane, size / cosine, rcond=None)
+    assert rest[0] < 1e-18 * (size**2).sum()  # the cosine, tilted
+    np.testing.assert_allclose(size / cosine, size.sum() / cosine.sum(), rtol=0.1)
+    assert (
+        np.linalg.norm(np.cross(away @ mesh.grid.direction, part.force_N).sum(axis=0))
+        < 1e-9 * size.sum()
+    )
     assert np.linalg.norm(np.cross(part.force_N, part.force_N[0])) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_force_is_tilted_through_the_centre_unless_that_would_pull() -> None:
+    rng = np.random.default_rng(0)
+    away = np.column_stack([rng.uniform(-10, 11, (200, 2)), np.full(200, 20.0)])
+    down = np.array([0.0, 0.0, -1.0])
+    even = through_the_centre(np.ones(200), away, down)
+    assert even.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(even @ away, [0.0, 0.0, 20.0], atol=1e-12)
+    assert 0 < even.min() < even.max() < 2 / 200
+    half = away[away[:, 0] > 1.0]  # of a head cut by the field of view
+    np.testing.assert_array_equal(
+        through_the_centre(np.full(len(half), 3.0), half, down), np.full(len(half), 1 / len(half))
+    )
 
 
 @pytest.mark.parametrize("fixed_mm", [10.0, 25.0])
