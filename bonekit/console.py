@@ -25,7 +25,7 @@ def say(result: Result, folder: Path) -> None:
     error = result.strength_error
     interval = ""
     if error is not None:
-        interval = f" ({error.low_N / 1000:.2f} to {error.high_N / 1000:.2f} by the calibration)"
+        interval = f" ({error.low_N / 1000:.2f} to {error.high_N / 1000:.2f} by {error.rests_on})"
     print(
         f"{result.bone}{synthetic}: strength {result.strength_N / 1000:.2f} kN{interval}, "
         "stiffness "

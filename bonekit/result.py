@@ -70,11 +70,14 @@ class CalibrationResult(_Part):
 class StrengthErrorResult(_Part):
     """How far the strength may be off, as far as that is known."""
 
-    rests_on: Literal["calibration"] = "calibration"
+    rests_on: Literal["calibration", "calibration and mesh"]
     standard_error_N: float
     low_N: float = Field(description="95 % of strengths lie between low_N and high_N")
     high_N: float
     strengths_N: tuple[float, ...] = Field(description="with lines one and a half errors away")
+    moved_N: tuple[float, ...] = Field(
+        default=(), description="with the lattice of the bricks half an edge away"
+    )
 
 
 class MeshResult(_Part):

@@ -152,7 +152,7 @@ def summarise(
     `others` are further loads by their folders, `known` the `versions` that made the run.
     """
     strength, load = finished.strength, finished.problem.load
-    solution, segmentation, error = finished.solution, finished.segmentation, finished.error
+    solution, segmentation = finished.solution, finished.segmentation
     stages = [
         StageRecord(
             name=d.name, seconds=d.seconds, peak_memory_MB=d.peak_memory_MB, reused=d.reused
@@ -169,7 +169,7 @@ def summarise(
         bone=segmentation.bone,
         synthetic=finished.synthetic,
         strength_N=strength.strength_N,
-        strength_error=None if error is None else StrengthErrorResult(**error),
+        strength_error=_error_bar(finished.error),
         criterion=Method(
             name=strength.name,
             description=strength.description,
@@ -219,6 +219,14 @@ def summarise(
         inputs=tuple(InputRecord(role=r, sha256=h) for r, h in finished.inputs.items()),
         stages=tuple(stages),
         versions=dict(known),
+    )
+
+
+def _error_bar(error: Mapping[str, Any] | None) -> StrengthErrorResult | None:
+    if error is None:
+        return None
+    return StrengthErrorResult(
+        rests_on="calibration and mesh" if error["moved_N"] else "calibration", **error
     )
 
 

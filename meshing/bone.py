@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +19,17 @@ from bonekit.segmentation.base import BONE_REGIONS, PARTS, Segmentation
 
 Float = NDArray[np.float64]
 
+# Places of a lattice in edges, with (0, 0, 0) half of all that are half an edge away. The cut of a
+# femur stays where it is.
+ACROSS = ((0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.5, 0.5, 0.0))
+ALL_AXES = ((0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5))
+
 
 def bone_mesh(
-    segmentation: Segmentation, edge_mm: float = 1.5, axes: Float | None = None
+    segmentation: Segmentation,
+    edge_mm: float = 1.5,
+    axes: Float | None = None,
+    corner_mm: Float | None = None,
 ) -> VoxelMesh:
     """Fill a bone with cubes along its anatomical axes (left, posterior, superior), or others.
 
@@ -33,6 +42,9 @@ def bone_mesh(
     edge_mm : float
     axes : ndarray, (3, 3), optional
         World unit vectors as columns, such as those of `bonekit.fem.loadcases.Loading.axes`.
+    corner_mm : ndarray, (3,), optional
+        World point that a corner of the cubes falls on. By default it lies in the cut of a femur:
+        no bone is lost or gained there.
 
     Raises
     ------
@@ -42,14 +54,40 @@ def bone_mesh(
     anatomy = segmentation.anatomy
     axes = anatomy.frame if axes is None else axes
     if not isinstance(anatomy, FemurAnatomy):
-        return voxel_mesh(segmentation.labels, edge_mm, axes, keep_regions=False)
-    # faces of the cubes lie in the cut: no bone is lost or gained there
-    cut = anatomy.shaft_point_mm + anatomy.distal_mm * anatomy.shaft_axis
-    mesh = voxel_mesh(segmentation.labels, edge_mm, axes, corner_mm=cut, keep_regions=False)
+        return voxel_mesh(
+            segmentation.labels, edge_mm, axes, corner_mm=corner_mm, keep_regions=False
+        )
+    if corner_mm is None:
+        corner_mm = anatomy.shaft_point_mm + anatomy.distal_mm * anatomy.shaft_axis
+    mesh = voxel_mesh(segmentation.labels, edge_mm, axes, corner_mm=corner_mm, keep_regions=False)
     below = anatomy.height_mm(mesh.centres_mm) < anatomy.distal_mm
     region = mesh.region.copy()
     region[tuple(mesh.element_ijk[below].T)] = 0
     return replace(mesh, region=region)
+
+
+def moved_meshes(mesh: VoxelMesh, segmentation: Segmentation) -> Iterator[VoxelMesh]:
+    """Fill the bone again with cubes whose lattice lies half an edge away.
+
+    Where a lattice lies is arbitrary, and decides how thin walls are cut into steps: what answers
+    differ by between these three and the mesh itself is an error of the mesh.
+
+    Parameters
+    ----------
+    mesh : VoxelMesh
+        Of `bone_mesh`, with cement or without; the others have none.
+    segmentation : Segmentation
+        Of the same bone.
+
+    Yields
+    ------
+    VoxelMesh
+    """
+    edge_mm = float(mesh.grid.spacing_mm[0])
+    corner = mesh.grid.world(np.full(3, -0.5))
+    for share in ACROSS if isinstance(segmentation.anatomy, FemurAnatomy) else ALL_AXES:
+        moved = mesh.grid.direction @ (edge_mm * np.array(share))
+        yield bone_mesh(segmentation, edge_mm, mesh.grid.direction, corner + moved)
 
 
 def element_density(

@@ -107,6 +107,11 @@ class UncertaintySettings(Part):
         default=True,
         description="Carry the error of the calibration to the strength: four more solves.",
     )
+    mesh: bool = Field(
+        default=True,
+        description="Count what the place of the bricks' lattice changes, where the error of the "
+        "calibration is known too: three more meshes and solves.",
+    )
 
 
 class PeakSettings(Part):

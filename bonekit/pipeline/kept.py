@@ -12,6 +12,7 @@ from bonekit.fem.simulation import Problem, set_up
 from bonekit.finished import Finished
 from bonekit.image import ScanInfo, read
 from bonekit.lesions import find_lesions
+from bonekit.meshing.voxel import VoxelMesh
 from bonekit.pipeline.calibrating import line_from
 from bonekit.pipeline.peak import linear_criterion, stored_peak
 from bonekit.resolve import loading_of, tissue_of
@@ -36,11 +37,16 @@ def calibration_of(folder: RunFolder) -> Calibration:
     return line_from(stored(folder, "calibration.json")["line"])
 
 
-def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None = None) -> Problem:
+def problem_of(
+    folder: RunFolder,
+    case: Case,
+    line: tuple[float, float] | None = None,
+    mesh: VoxelMesh | None = None,
+) -> Problem:
     """Mesh, moduli, load: a pure function of what the folder holds.
 
     With another line (slope, intercept) the densities are those that it would have given; lesions
-    stay of the kind they are.
+    stay of the kind they are. Another mesh may take the place of the folder's.
     """
     segmentation, field = load_segmentation(folder.path)
     ash = ash_of(folder)
@@ -49,7 +55,7 @@ def problem_of(folder: RunFolder, case: Case, line: tuple[float, float] | None =
         own, to_ash = calibration_of(folder), to_ash_of(folder, case)
         ash = replace(ash, array=relined(ash.array, own, line, to_ash))
     return set_up(
-        load_mesh(folder.path / "model.npz"),
+        mesh or load_mesh(folder.path / "model.npz"),
         ash,
         segmentation,
         tissue=tissue_of(case, segmentation.bone),

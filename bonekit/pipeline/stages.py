@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,16 @@ from bonekit.density import (
     to_ash,
 )
 from bonekit.fem.cement import cemented
-from bonekit.fem.simulation import judge, solve_problem
+from bonekit.fem.model import Solution
+from bonekit.fem.simulation import Problem, judge, solve_problem
 from bonekit.image import read, write
 from bonekit.image.volume import Image
 from bonekit.image.writing import replacing
-from bonekit.meshing.bone import bone_mesh
+from bonekit.meshing.bone import bone_mesh, moved_meshes
 from bonekit.meshing.quality import check
 from bonekit.meshing.quality import report as mesh_report
 from bonekit.meshing.surface import surface, write_surface
+from bonekit.meshing.voxel import VoxelMesh
 from bonekit.pipeline.bone import Scan, around, bone_in
 from bonekit.pipeline.calibrating import calibrate_scan, line_record, needs_scan
 from bonekit.pipeline.cortex import cortex_of
@@ -200,10 +202,12 @@ def peak_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
 
 
 def uncertainty_stage(folder: RunFolder, case: Case, progress: Progress) -> None:
-    """solution.npz -> uncertainty.json: the error that the calibration leaves in the strength."""
+    """solution.npz -> uncertainty.json: the error of the strength."""
     line = calibration_of(folder)
     wanted = case.uncertainty.calibration and line.covariance is not None
-    progress("uncertainty", 0.0, "of the calibration" if wanted else "not asked for or not known")
+    progress(
+        "uncertainty", 0.0, "of calibration and mesh" if wanted else "not asked for or not known"
+    )
 
     def work() -> None:
         error = asdict(_error_of(folder, case, progress)) if wanted else None
@@ -236,26 +240,42 @@ def intact_stage(
 
 
 def _error_of(folder: RunFolder, case: Case, progress: Progress) -> StrengthError:
-    """Solve again with four other lines from HU to density, each from the solution known."""
+    """Solve again with four other lines from HU to density, and on three other lattices."""
     solution = load_solution(folder.path / "solution.npz")
     settings = case.solver.model_dump() | {"rtol": max(case.solver.rtol, VARIANT_RTOL)}
-    strengths: list[float] = []
+    known = problem_of(folder, case)
+    strength = judge(known, solution, linear_criterion(case)).strength_N
+    solves = 4 + 3 * case.uncertainty.mesh
+    done: list[float] = []
+
+    def strength_of(problem: Problem, start: Solution | None, what: str) -> float:
+        solved = solve_problem(problem, **settings, start=start)
+        done.append(judge(problem, solved, linear_criterion(case)).strength_N)
+        progress("uncertainty", len(done) / solves, f"{what}: {done[-1] / 1000:.2f} kN")
+        return done[-1]
 
     def strength_with(line: tuple[float, float]) -> float:
-        problem = problem_of(folder, case, line)
-        solved = solve_problem(problem, **settings, start=solution)
-        found = judge(problem, solved, linear_criterion(case)).strength_N
-        strengths.append(found)
-        text = f"line {len(strengths)} of 4: {found / 1000:.2f} kN"
-        progress("uncertainty", len(strengths) / 4, text)
-        return found
+        return strength_of(problem_of(folder, case, line), solution, f"line {len(done) + 1} of 4")
 
-    strength = judge(problem_of(folder, case), solution, linear_criterion(case)).strength_N
-    error = strength_error(strength, calibration_of(folder), strength_with)
+    moved = _lattices(folder, case, known.model.mesh) if case.uncertainty.mesh else ()
+    error = strength_error(
+        strength,
+        calibration_of(folder),
+        strength_with,
+        [strength_of(problem_of(folder, case, mesh=m), None, "lattice moved") for m in moved],
+    )
     peak = stored_peak(folder)
     # a path for each line would cost too much: the peak shares the relative error of the linear
     # strength
     return error if peak is None else error.scaled(peak.strength.strength_N / strength)
+
+
+def _lattices(folder: RunFolder, case: Case, mesh: VoxelMesh) -> Iterator[VoxelMesh]:
+    """Meshes whose lattice lies elsewhere, with the cement of the load."""
+    segmentation, field = load_segmentation(folder.path)
+    loading = loading_of(case.load, segmentation.bone, case.patient.mass_kg)
+    for moved in moved_meshes(mesh, segmentation):
+        yield cemented(moved, segmentation.anatomy, loading, field)
 
 
 def report_stage(

@@ -238,11 +238,18 @@ def test_the_page_tells(told: str) -> None:
 def test_the_error_bar_stands_beside_the_strength() -> None:
     assert "(95 %)" not in words()
     error = StrengthErrorResult(
-        standard_error_N=400.0, low_N=3601.0, high_N=5186.0, strengths_N=(4000.0, 4700.0)
+        rests_on="calibration",
+        standard_error_N=400.0,
+        low_N=3601.0,
+        high_N=5186.0,
+        strengths_N=(4000.0, 4700.0),
     )
     text = words(strength_error=error)
     assert "4.32 kN 3.60 to 5.19 kN (95 %)" in text
     assert "The interval holds what the calibration leaves open, and nothing else" in text
+    moved = error.model_copy(update={"moved_N": (4100.0, 4200.0, 4300.0)})
+    told = "what the calibration and the place of the bricks leave open, and nothing else"
+    assert told in words(strength_error=moved)
 
 
 def test_what_a_calibration_rests_on_is_shown() -> None:

@@ -75,7 +75,7 @@ def test_a_run_calibrates_on_the_rods_in_its_scan(
     assert line.n_above_range == pytest.approx(np.count_nonzero(hu > line.range_HU[1]), rel=0.01)
     assert (tmp_path / "run" / "calibration.png").read_bytes().startswith(b"\x89PNG")
     assert result.strength_error is not None
-    assert 0 < result.strength_error.standard_error_N < 0.01 * result.strength_N
+    assert np.std(result.strength_error.strengths_N) < 0.01 * result.strength_N
     # the folder holds the line, but not the scan
     assert solve_again(tmp_path / "run").strength_N == result.strength_N
     other = case(calibration={"method": "rods", "table": "qrm_bdc_3"})
@@ -97,7 +97,11 @@ def test_a_run_calibrates_on_the_patients_tissues(
     assert error is not None
     assert error.low_N < result.strength_N < error.high_N
     # a slope known to 5.5 % and a law of the power 1.86
-    assert 0.05 < error.standard_error_N / result.strength_N < 0.15
+    assert 0.05 < np.std(error.strengths_N) / result.strength_N < 0.15
+    assert error.rests_on == "calibration and mesh"
+    lattices = np.array([result.strength_N, *error.moved_N])
+    assert len(lattices) == 4
+    assert 0 < lattices.std(ddof=1) < error.standard_error_N
 
 
 def test_tissues_are_read_where_a_mask_has_them(
@@ -142,6 +146,14 @@ def test_the_error_bar_rests_on_runs_with_other_lines(
 def test_the_error_bar_is_left_out_if_it_is_not_wanted(
     case: Callable[..., Case], scan: Path, tmp_path: Path
 ) -> None:
+    stated = {"slope": 0.0008, "intercept": 0.01, "source": "a test"}
+    known = case(
+        calibration={**stated, "kind": "hydroxyapatite", "covariance": ((1e-10, 0), (0, 1e-6))},
+        uncertainty={"mesh": False},
+    )
+    error = run(scan / "dicom", tmp_path / "line", case=known).strength_error
+    assert error is not None
+    assert (error.rests_on, error.moved_N) == ("calibration", ())
     plain = case(uncertainty={"calibration": False})
     assert run(scan / "dicom", tmp_path / "run", case=plain).strength_error is None
     assert json.loads((tmp_path / "run" / "uncertainty.json").read_text()) is None

@@ -32,6 +32,24 @@ def test_the_error_of_a_power_of_the_density_is_that_of_a_monte_carlo() -> None:
     assert found.high_N == pytest.approx(high, rel=0.003)
 
 
+def test_the_variance_of_the_lattices_is_added() -> None:
+    alone = strength_error(5000.0, LINE, lambda _: 5000.0)
+    assert alone.standard_error_N == 0.0
+    lattices = (4800.0, 5200.0, 5100.0)
+    found = strength_error(5000.0, LINE, lambda _: 5000.0, lattices)
+    std = np.std([5000.0, *lattices], ddof=1)
+    assert found.standard_error_N == pytest.approx(std)
+    assert found.moved_N == lattices
+    assert np.log(found.high_N / found.low_N) / 2 / 1.959964 == pytest.approx(std / 5000, rel=0.01)
+
+    def strength(line: tuple[float, float]) -> float:
+        return 5000.0 * line[0] / LINE.slope
+
+    line_only = strength_error(5000.0, LINE, strength)
+    both = strength_error(5000.0, LINE, strength, lattices)
+    assert both.standard_error_N == pytest.approx(np.hypot(line_only.standard_error_N, std))
+
+
 def test_another_line_needs_no_second_sampling() -> None:
     hu = np.array([-100.0, 0.0, 300.0, 1400.0])
     to_ash = conversion(DensityKind.HA, DensityKind.ASH)
