@@ -106,7 +106,7 @@ def region_surfaces(
     ------
     InputError
         If no region is there, a label is above 255, `smoothing` is negative, or a region would be
-        lost.
+        lost or touches itself where that can't be mended.
     """
     if smoothing < 0:
         raise InputError(f"smoothing must be 0 or more passes, got {smoothing}")
@@ -116,10 +116,11 @@ def region_surfaces(
     if max(values) > 255:
         raise InputError(f"label values must be 255 or less to be regions, got {max(values)}")
     array, grid = _cubic(labels, np.where(mask, labels.array, 0).astype(np.uint8), values)
+    want = {value: float((array == value).sum()) * grid.voxel_mm3 for value in values}
     array, n_filled = well_composed(array, values)
     _check_kept(labels, array, values)
+    _check_parted(labels, array, grid, values)
     start, triangles, sides = _nets(array, grid.spacing_mm, values)
-    want = {value: float((array == value).sum()) * grid.voxel_mm3 for value in values}
     bound = BOUND * labels.spacing_mm
     points = start
     if smoothing:
@@ -141,6 +142,19 @@ def _check_kept(labels: LabelMap, array: Labels, values: list[int]) -> None:
                 f"region {labels.names[value]!r} near {place(labels.array == value, labels.grid)} "
                 "is too small or thin to have a surface of its own. Correct the segmentation, or "
                 "leave the region out of `regions`"
+            )
+
+
+def _check_parted(labels: LabelMap, array: Labels, grid: Grid, values: list[int]) -> None:
+    """Refuse a region that touches itself at an edge or a corner of a voxel only."""
+    for value in values:
+        left = without_pinches(array == value) & (array != value)
+        if left.any():
+            raise InputError(
+                f"region {labels.names[value]!r} touches itself only at an edge or a corner of a "
+                f"voxel near {place(left, grid)}, and filling it there makes others do so: its "
+                "surface would bound no solid. Correct the segmentation there, or leave the "
+                "region out of `regions`"
             )
 
 
@@ -167,7 +181,8 @@ def _cubic(labels: LabelMap, array: Labels, values: list[int]) -> tuple[Labels, 
 def well_composed(array: Labels, values: list[int]) -> tuple[Labels, int]:
     """Give voxels other labels until no region touches itself at an edge or a corner only.
 
-    First the whole is filled, then each region, smaller ones taking from larger ones.
+    First the whole is filled, then each region, smaller ones taking from larger ones; only where
+    that does not do, as between a smaller region and the outside, larger ones take too.
     """
     start = array
     order = sorted(values, key=lambda value: int((array == value).sum()))
@@ -179,10 +194,25 @@ def well_composed(array: Labels, values: list[int]) -> tuple[Labels, int]:
         for rank, value in enumerate(order):
             grown = without_pinches(array == value) & (array > 0)
             array = np.where(grown & ~np.isin(array, order[:rank]), value, array)
+        if np.array_equal(before, array):
+            array = _with_the_last_filled(array, order)
         array = array.astype(np.uint8)
         if np.array_equal(before, array):
-            break
+            return array, int(np.count_nonzero(array != start))
     return array, int(np.count_nonzero(array != start))
+
+
+def _with_the_last_filled(array: Labels, order: list[int]) -> Labels:
+    """Fill the largest region that still touches itself, in the bone if there is anything to take.
+
+    Nothing changes if there is none.
+    """
+    for value in order[::-1]:
+        fill = without_pinches(array == value) & (array != value)
+        if fill.any():
+            inside = fill & (array > 0)
+            return np.where(inside if inside.any() else fill, value, array).astype(np.uint8)
+    return array
 
 
 def _nets(array: Labels, spacing_mm: Float, values: list[int]) -> tuple[Float, Int, Labels]:

@@ -91,6 +91,32 @@ def test_regions_that_touch_at_an_edge_are_joined() -> None:
     assert (made[array == 1] == 1).all()
 
 
+def quarters() -> LabelMap:
+    """Two quarters of a block at an edge; one of the others is a smaller region, one is void."""
+    array = np.zeros((12, 12, 12), dtype=np.uint8)
+    array[2:6, 2:6, 2:10] = array[6:10, 6:10, 2:10] = 1
+    array[6:10, 2:6, 2:10] = 3
+    return LabelMap(
+        array, Grid.of(array.shape, 1.0, (10.0, -20.0, 5.0)), {1: "cortex", 3: "lesion"}
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0, 20])
+def test_a_region_takes_from_a_smaller_one_where_only_that_joins_it(smoothing: int) -> None:
+    made = region_surfaces(quarters(), smoothing=smoothing)
+    for names in (("cortex",), ("lesion",), ("cortex", "lesion")):
+        check_surface(made.of(*names))
+    assert 0 < made.n_filled <= 8  # voxels along the edge
+
+
+def test_a_region_that_cannot_be_joined_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bonekit.meshing.shared_surfaces.ROUNDS", 0)
+    with pytest.raises(
+        InputError, match=r"'cortex' touches itself only at an edge .* near \(15.0, -14.0, 7.0\) mm"
+    ):
+        region_surfaces(quarters())
+
+
 def test_bad_input_is_refused(bone: Bone) -> None:
     with pytest.raises(InputError, match="smoothing"):
         region_surfaces(bone(), smoothing=-1)
