@@ -1,3 +1,5 @@
+import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,41 @@ def test_edges_are_shorter_only_where_it_takes(egg: Surface) -> None:
     side, pole = made.triangles[height.max(axis=1) < 10], made.triangles[height.min(axis=1) > 28]
     assert np.median(edge_lengths(made.points_mm, side)) == pytest.approx(3.0, rel=0.15)
     assert np.median(edge_lengths(made.points_mm, pole)) < 2.0
+
+
+def ball(radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Surface:
+    mesh = pv.Icosphere(radius=radius, center=centre, nsub=4).clean()
+    triangles = np.asarray(mesh.regular_faces, dtype=np.int64)
+    ones = np.ones(len(triangles), dtype=np.uint8)
+    return Surface(np.asarray(mesh.points, dtype=float), triangles, ones, {1: "bone"})
+
+
+def thin_at_one_place() -> Surface:
+    """Ball of 20 mm with a cavity that comes as near as 0.015 mm to its surface."""
+    return with_cavity(ball(20.0), ball(12.0, (8.0 - 0.015, 0.0, 0.0)))
+
+
+def test_walls_that_new_triangles_would_cross_get_shorter_edges(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Triangles of 3 mm cut off 0.06 mm of the ball, more than its wall has."""
+    bone = thin_at_one_place()
+    check_surface(bone)
+    with caplog.at_level(logging.INFO, "bonekit.meshing.remeshing"):
+        made, found = remesh(bone, 3.0)
+    assert "crosses or touches itself at" in caplog.text
+    check_surface(made)
+    assert 0 < found.finer < 0.2
+    assert made.volume_mm3 == pytest.approx(bone.volume_mm3, rel=1e-6)
+
+
+def test_walls_that_stay_crossed_are_refused_with_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bonekit.meshing.remeshing.ATTEMPTS", 1)
+    with pytest.raises(MeshQualityError, match=r"crosses or touches itself at .* near") as refused:
+        remesh(thin_at_one_place(), 3.0)
+    where = re.search(r"near \((.*?)\) mm", str(refused.value))
+    assert where
+    np.testing.assert_allclose([float(x) for x in where[1].split(",")], [20, 0, 0], atol=3.0)
 
 
 def test_what_cannot_be_fewer_comes_back_and_says_why() -> None:
