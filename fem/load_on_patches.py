@@ -24,6 +24,7 @@ from bonekit.fem.loadcases import LoadCase
 from bonekit.fem.model import Constraint, Load
 from bonekit.fem.muscles import FORCES, MuscleLoad
 from bonekit.fem.patches import distal_end, through_the_centre, trochanter_patch
+from bonekit.fem.shaft import under_roller
 from bonekit.meshing.named_sets import NamedSet, outside
 from bonekit.meshing.tetmesh import TetMesh
 from bonekit.meshing.voxel import VoxelMesh
@@ -51,8 +52,8 @@ def step_on_patches(
     without one, what lies as deep in the ground as in the load case.
     Compression: the faces of the caps or, without these, of the endplates are held and moved; a
     plate that bends or twists is rigid. Torsion: the same lengths of shaft are turned and held.
-    Bending: rollers and supports take the surface nodes of the same bands. Named sets: the same
-    sets, their forces spread evenly over the area.
+    Bending: rollers and supports take the surface nodes of the same bands, each roller half of the
+    force. Named sets: the same sets, their forces spread evenly over the area.
 
     Parameters
     ----------
@@ -203,25 +204,23 @@ def _torsion(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, a
 def _bending(load: LoadCase, mesh: VoxelMesh | TetMesh, anatomy: FemurAnatomy, axes: Float) -> Step:
     """Press two rollers against two supports at the ends of the shaft in view."""
     width, depth = (float(load.parameters[key]) for key in ("roller_mm", "intrusion_mm"))
-    surface, _ = node_areas(mesh, outside(mesh))
+    surface, area = node_areas(mesh, outside(mesh))
     points = mesh.nodes_mm[surface]
     height = anatomy.height_mm(points)
     ends = float(height.min()) + width / 2, anatomy.flare_mm - width / 2
     quarter = (ends[1] - ends[0]) / 4
-
-    def band(at_mm: float, outward: Float) -> Int:
-        own = np.abs(height - at_mm) <= width / 2 + 1e-6
-        reach = points @ outward
-        return np.asarray(surface[own & (reach >= reach[own].max() - depth)])
-
-    below, above = (band(at, load.direction) for at in ends)
-    inner = (ends[0] + quarter, ends[1] - quarter)
-    rollers = np.unique(np.concatenate([band(at, -load.direction) for at in inner]))
-    force = float(load.parameters["force_N"]) * (axes.T @ load.direction) / len(rollers)
-    pressed = Load("rollers", rollers, np.tile(force, (len(rollers), 1)))
-    supports = (("lower_support", below), ("upper_support", above))
-    caps = tuple(_cap(load, name, nodes, axes) for name, nodes in supports)
-    return Step(load.name, (), (pressed,), caps=caps)
+    share, pressed = np.zeros(len(surface)), np.zeros(len(surface), dtype=bool)
+    for at in (ends[0] + quarter, ends[1] - quarter):
+        rows = under_roller("rollers", points, height - at, -load.direction, width, depth)
+        share[rows] += area[rows] / area[rows].sum() / 2  # each roller bears half of the force
+        pressed[rows] = True
+    force = float(load.parameters["force_N"]) * (axes.T @ load.direction)
+    rollers = Load("rollers", surface[pressed], np.outer(share[pressed], force))
+    caps = []
+    for name, at in zip(("lower_support", "upper_support"), ends, strict=True):
+        rows = under_roller(name, points, height - at, load.direction, width, depth)
+        caps.append(_cap(load, name, surface[rows], axes))
+    return Step(load.name, (), (rollers,), caps=tuple(caps))
 
 
 def _named(load: LoadCase, mesh: VoxelMesh | TetMesh, patches: Patches) -> Step:

@@ -141,8 +141,10 @@ class FourPointBending:
         outer = (low + self.roller_mm / 2, high - self.roller_mm / 2)
         inner = (outer[0] + span / 4, outer[1] - span / 4)
         toward = self._toward(femur)
-        below, above = (self._patch(mesh, femur, at, toward) for at in outer)
-        rollers = np.unique(np.concatenate([self._patch(mesh, femur, at, -toward) for at in inner]))
+        below = self._patch("lower_support", mesh, femur, outer[0], toward)
+        above = self._patch("upper_support", mesh, femur, outer[1], toward)
+        pressed = [self._patch("rollers", mesh, femur, at, -toward) for at in inner]
+        rollers = np.unique(np.concatenate(pressed))
         force = self.force_N * (mesh.grid.direction.T @ toward)
         return LoadCase(
             self.name,
@@ -170,14 +172,56 @@ class FourPointBending:
         return np.asarray(ways[self.toward])
 
     def _patch(
-        self, mesh: VoxelMesh, anatomy: FemurAnatomy, height_mm: float, outward: Float
+        self, name: str, mesh: VoxelMesh, anatomy: FemurAnatomy, height_mm: float, outward: Float
     ) -> Int:
-        """Surface nodes of a band of the shaft next to its outermost point."""
+        """Surface nodes under a roller or support."""
         surface = surface_nodes(mesh)
         points = mesh.nodes_mm[surface]
-        band = np.abs(anatomy.height_mm(points) - height_mm) <= self.roller_mm / 2 + 1e-6
-        reach = points @ outward
-        return np.asarray(surface[band & (reach >= reach[band].max() - self.intrusion_mm)])
+        off = anatomy.height_mm(points) - height_mm
+        rows = under_roller(name, points, off, outward, self.roller_mm, self.intrusion_mm)
+        return np.asarray(surface[rows])
+
+
+def under_roller(
+    name: str, points_mm: Float, off_mm: Float, outward: Float, roller_mm: float, depth_mm: float
+) -> Int:
+    """Find the nodes of a band of the shaft next to its outermost point.
+
+    Parameters
+    ----------
+    name : str
+        Of the roller or support.
+    points_mm : ndarray, (n, 3)
+        Of the surface.
+    off_mm : ndarray, (n,)
+        How far above the middle of the band the points are, along the shaft.
+    outward : ndarray, (3,)
+        From the shaft to the roller.
+    roller_mm, depth_mm : float
+        Width of the band, and how far its nodes may lie below the outermost one.
+
+    Returns
+    -------
+    ndarray of int
+        Rows of `points_mm`.
+
+    Raises
+    ------
+    InputError
+        If there are not three that span a plane, as in a mesh too coarse for the band.
+    """
+    band = np.abs(off_mm) <= roller_mm / 2 + 1e-6
+    reach = points_mm @ outward
+    rows = np.flatnonzero(band & (reach >= reach[band].max(initial=-np.inf) - depth_mm))
+    own = points_mm[rows]
+    if np.linalg.matrix_rank(own - own[:1], tol=1e-6) < 2:
+        raise InputError(
+            f"four_point_bending: the mesh has {len(rows)} surface nodes under the {name}, on "
+            f"{roller_mm:g} mm of shaft within {depth_mm:g} mm of its outermost point; at least "
+            f"three that span a plane are needed. Take edges of {roller_mm / 2:g} mm or less, or "
+            "longer rollers (roller_mm)"
+        )
+    return rows
 
 
 def _on_a_joint(name: str, mesh: VoxelMesh, nodes: Int, shift: Three, turn: Three) -> RigidCap:

@@ -226,6 +226,41 @@ def test_a_shaft_is_bent_between_rollers() -> None:
     assert np.isin(range(mesh.corners.max() + 1, mesh.n_nodes), below.nodes).any()  # middles too
 
 
+def test_each_roller_bears_half_on_an_uneven_mesh() -> None:
+    """Moment in the middle of the span: half the force over a quarter of the span."""
+    bone, anatomy = femur()
+    load = FourPointBending().on(voxel_mesh(bone, 3.0, anatomy.frame), anatomy, bone.grid)
+    fine = in_tetrahedra(voxel_mesh(bone, 3.0), 4)
+    x = fine.nodes_mm.copy()
+    low = x[:, 2].min()
+    x[:, 2] = low + (x[:, 2] - low) ** 1.15 / (x[:, 2].max() - low) ** 0.15  # finer below
+    mesh = TetMesh(x, fine.tetrahedra, fine.region, fine.names)
+    deck, _ = loaded_deck(mesh, np.full(mesh.n_elements, 1e3), 0.3, anatomy, load, anatomy.frame)
+    (rollers,) = deck.steps[0].loads
+    force = np.linalg.norm(rollers.force_N, axis=1)
+    height = anatomy.height_mm(x[rollers.nodes])
+    upper = height > (height.min() + height.max()) / 2
+    assert force[upper].sum() == pytest.approx(500.0)
+    assert np.count_nonzero(upper) != np.count_nonzero(~upper)
+    apart = (force[upper] @ height[upper] - force[~upper] @ height[~upper]) / 500.0
+    assert apart == pytest.approx(load.parameters["span_mm"] / 2, abs=3.0)
+
+
+def test_a_mesh_too_coarse_for_the_rollers_is_refused() -> None:
+    bone, anatomy = femur()
+    bend = FourPointBending(roller_mm=2.0)
+    too_coarse = (
+        r"four_point_bending: the mesh has \d surface nodes under the (rollers|lower_support), on "
+        r"2 mm of shaft within 4 mm .* Take edges of 1 mm or less, or longer rollers \(roller_mm\)"
+    )
+    with pytest.raises(InputError, match=too_coarse):
+        bend.on(voxel_mesh(bone, 9.0, anatomy.frame), anatomy, bone.grid)
+    load = bend.on(voxel_mesh(bone, 1.5, anatomy.frame), anatomy, bone.grid)
+    mesh = in_tetrahedra(voxel_mesh(bone, 9.0), 4)
+    with pytest.raises(InputError, match=too_coarse):
+        loaded_deck(mesh, np.full(mesh.n_elements, 1e3), 0.3, anatomy, load, anatomy.frame)
+
+
 def test_named_sets_keep_their_names_forces_and_axes() -> None:
     labels, anatomy = block()
     load = NamedLoad(
