@@ -179,10 +179,7 @@ def check_poisson(mesh: Mesh, nu: Float | float) -> None:
         )
     bad = ~((ratios > -1.0) & (ratios < 0.5))
     if bad.any():
-        raise InputError(
-            f"Poisson's ratio must lie between -1 and 0.5, got {np.atleast_1d(ratios[bad])[0]} "
-            f"in {bad.sum()} of {bad.size} values"
-        )
+        raise InputError(bad_poisson(ratios, bad, "element"))
 
 
 def check_moduli(mesh: Mesh, E_MPa: Float) -> None:
@@ -198,8 +195,32 @@ def check_moduli(mesh: Mesh, E_MPa: Float) -> None:
     if bad.any():
         raise InputError(
             f"{bad.sum()} of {bad.size} elements have a modulus that is not a positive "
-            f"number (first: element {bad.argmax()}, E = {E_MPa[bad.argmax()]} MPa)"
+            f"number (first: element {bad.argmax()}, E = {E_MPa[bad.argmax()]} MPa). Leave void "
+            "out of the mesh, or give it a small modulus"
         )
+
+
+def bad_poisson(ratios: Float, bad: NDArray[np.bool_], of: str) -> str:
+    """Say which Poisson's ratios are out of range, with count, place and value of the first.
+
+    Parameters
+    ----------
+    ratios, bad : ndarray, of one shape
+        () where one holds for all.
+    of : str
+        What an entry belongs to.
+    """
+    first = np.unravel_index(int(bad.argmax()), bad.shape)
+    where = f" in {bad.sum()} of {bad.size} {of}s (first: {of} {_place(first)})" if first else ""
+    return (
+        f"Poisson's ratio must lie between -1 and 0.5, got {ratios[first]}{where}. For what hardly "
+        "changes its volume take 0.49 or less"
+    )
+
+
+def _place(index: tuple[np.intp, ...]) -> str:
+    numbers = ", ".join(str(n) for n in index)
+    return numbers if len(index) == 1 else f"({numbers})"
 
 
 class NodeSet(Protocol):

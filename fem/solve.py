@@ -23,7 +23,7 @@ from bonekit.fem.brick_system import BrickSystem
 from bonekit.fem.bricks import packed_bricks
 from bonekit.fem.cg import CGResult, Progress
 from bonekit.fem.memory import check_memory
-from bonekit.fem.model import Model, Solution
+from bonekit.fem.model import Model, Solution, bad_poisson
 from bonekit.fem.model_system import Case, ModelSystem
 from bonekit.fem.support import check_support, hinges, node_labels
 from bonekit.fem.threads import torch_threads
@@ -297,7 +297,11 @@ def _check_moduli(E: Float, h: Float) -> None:
         raise InputError(f"the moduli must be an array of three axes, got shape {E.shape}")
     bad = ~(np.isfinite(E) & (E >= 0))
     if bad.any():
-        raise InputError(f"{bad.sum()} of {E.size} moduli are not numbers >= 0 MPa (0 is void)")
+        first = tuple(map(int, np.unravel_index(int(bad.argmax()), E.shape)))
+        raise InputError(
+            f"{bad.sum()} of {E.size} moduli are not numbers >= 0 MPa (first: brick {first}, "
+            f"E = {E[first]} MPa). Set those of void to 0"
+        )
     if not E.any():
         raise InputError("every modulus is 0: there is no element")
     if h.shape != (3,) or not (np.isfinite(h) & (h > 0)).all():
@@ -311,12 +315,11 @@ def _poisson(nu: ArrayLike, active: Bool) -> Float | float:
             f"Poisson's ratio must be one number or one per brick, {active.shape}; "
             f"got {ratio.shape}"
         )
-    own = ratio[active] if ratio.ndim else ratio
-    if not ((own > -1.0) & (own < 0.5)).all():
-        raise InputError(
-            f"Poisson's ratio must lie between -1 and 0.5, got {own.min()} to {own.max()}"
-        )
-    return own if ratio.ndim else float(ratio)
+    bad = ~((ratio > -1.0) & (ratio < 0.5))
+    bad &= active if ratio.ndim else True
+    if bad.any():
+        raise InputError(bad_poisson(ratio, bad, "brick"))
+    return ratio[active] if ratio.ndim else float(ratio)
 
 
 def _check_boundary(
