@@ -1,14 +1,11 @@
 """The linear system of a set of bricks: supports, springs, rigid caps, right-hand sides.
 
-Its unknowns are fields of shape (3, n_nodes + 2 n_caps): the displacement of each node, then for
-each cap the translation of its pivot and its rotation. Nodes of a cap follow it, u = T q, and hold
-no unknown of their own; the stiffness of the reduced system is T' K T.
+Its unknowns are those of `bonekit.fem.tied`, u = T q; the stiffness of the system is T' K T.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,29 +18,9 @@ from bonekit.fem.cg import CGResult, Progress, iterated
 from bonekit.fem.memory import return_freed
 from bonekit.fem.multigrid import BrickMultigrid
 from bonekit.fem.operator import BrickProduct
+from bonekit.fem.tied import Tie, TiedCycle, Ties
 
 Bool = NDArray[np.bool_]
-Int = NDArray[np.integer]
-
-
-@dataclass(frozen=True, eq=False)
-class Tie:
-    """Nodes that move as one rigid body about a pivot.
-
-    Parameters
-    ----------
-    nodes : ndarray of int, (m,)
-    arm_mm : ndarray of float, (m, 3)
-        From the pivot to each node.
-    """
-
-    nodes: Int
-    arm_mm: Float
-
-    @property
-    def length_mm(self) -> float:
-        """By which rotations are multiplied so that all unknowns are lengths."""
-        return float(np.sqrt((self.arm_mm**2).sum(axis=1).mean())) or 1.0
 
 
 class BrickSystem:
@@ -77,24 +54,19 @@ class BrickSystem:
         weights, units = unit_stiffnesses(E_MPa, nu, spacing_mm)
         spring = None if spring_N_mm is None else self.tensor(spring_N_mm)
         self.K = BrickProduct(bricks, weights, units, torch.float64, self.device, spring)
-        self._ties = [
-            (self.tensor(t.nodes[:, None])[0].long(), self.tensor(t.arm_mm / t.length_mm))
-            for t in ties
-        ]
-        self.scale = np.ones((self.n + 2 * len(ties), 1))
-        self.scale[self.n + 1 :: 2, 0] = [t.length_mm for t in ties]  # of the unknown per radian
+        self._ties = Ties(self.n, ties, self.device)
+        self.scale, self.stiff = self._ties.scale, self._ties.within(self.K)
         self.held = self.tensor(fixed)
-        free = self._expanded_free(self.K.diagonal() > 0)
-        self.free = free
-        nodes = free[:, : self.n]
-        self._cycle = BrickMultigrid(
+        self.free = self._ties.free(self.held, self.K.diagonal() > 0)
+        nodes = self.free[:, : self.n]
+        cycle = BrickMultigrid(
             bricks, weights, units, nodes, spacing_mm, spring_N_mm=spring, finest=self.K
         )
-        self._caps = self._cap_modes(free) if ties else None
+        self._precondition = TiedCycle(cycle, self.stiff, self.free, self.n)
 
     def forget_preconditioner(self) -> None:
         """Free what only a solve needs."""
-        del self._cycle, self._caps
+        del self._precondition
         return_freed()
 
     def tensor(self, field: NDArray[np.generic]) -> Tensor:
@@ -105,71 +77,13 @@ class BrickSystem:
         """Inverse of `tensor`."""
         return np.ascontiguousarray(field.cpu().numpy().T)
 
-    def _expanded_free(self, used: Tensor) -> Tensor:
-        free = ~self.held
-        free[:, : self.n] &= used
-        for nodes, _ in self._ties:
-            free[:, nodes] = False
-        return free
-
     def expand(self, q: Tensor) -> Tensor:
         """Displace all nodes, (3, n_nodes), by the unknowns."""
-        if not self._ties:
-            return q
-        u = q[:, : self.n].clone()
-        for number, (nodes, arm) in enumerate(self._ties):
-            shift, turn = q[:, self.n + 2 * number], q[:, self.n + 2 * number + 1]
-            u[:, nodes] = shift[:, None] + torch.linalg.cross(
-                turn[:, None].expand_as(arm), arm, dim=0
-            )
-        return u
-
-    def reduce(self, f: Tensor) -> Tensor:
-        """Sum nodal forces, (3, n_nodes), to forces on the unknowns: the transpose of `expand`."""
-        if not self._ties:
-            return f
-        r = torch.cat([f, f.new_zeros(3, 2 * len(self._ties))], dim=1)
-        for number, (nodes, arm) in enumerate(self._ties):
-            own = f[:, nodes]
-            r[:, nodes] = 0.0
-            r[:, self.n + 2 * number] = own.sum(dim=1)
-            r[:, self.n + 2 * number + 1] = torch.linalg.cross(arm, own, dim=0).sum(dim=1)
-        return r
-
-    def stiff(self, q: Tensor) -> Tensor:
-        """Turn unknowns into forces on them, T' K T q."""
-        return self.reduce(self.K(self.expand(q)))
+        return self._ties.expand(q)
 
     def __call__(self, q: Tensor) -> Tensor:
         """Turn free unknowns into forces on them."""
         return self.stiff(q).mul_(self.free)
-
-    def precondition(self, r: Tensor) -> Tensor:
-        """One cycle for the nodes; the motions of caps with what follows them solved exactly."""
-        z = self._cycle(r[:, : self.n].contiguous())
-        if self._caps is None:
-            return z
-        modes, inverse = self._caps
-        z = torch.cat([z, z.new_zeros(3, 2 * len(self._ties))], dim=1)
-        share = inverse @ torch.einsum("mij,ij->m", modes, r)
-        return z + torch.einsum("m,mij->ij", share, modes)
-
-    def _cap_modes(self, free: Tensor) -> tuple[Tensor, Tensor]:
-        """Free motions of caps, extended into the bone by a cycle, and their inverse stiffness."""
-        modes, images = [], []
-        for component, column in torch.nonzero(free[:, self.n :]).tolist():
-            q = free.new_zeros(free.shape, dtype=torch.float64)
-            q[component, self.n + column] = 1.0
-            for _ in range(2):  # the nearer to equilibrium, the fewer iterations
-                q[:, : self.n] -= self._cycle(self(q)[:, : self.n].contiguous())
-            modes.append(q)
-            images.append(self(q))
-        if not modes:
-            none = torch.zeros(0, dtype=torch.float64, device=self.device)
-            return none.view(0, *free.shape), none.view(0, 0)
-        W = torch.stack(modes)
-        gram = torch.einsum("aij,bij->ab", W, torch.stack(images))
-        return W, torch.linalg.pinv(0.5 * (gram + gram.T), hermitian=True)
 
     def solve(
         self,
@@ -201,7 +115,7 @@ class BrickSystem:
             del d, image
         return iterated(
             self,
-            self.precondition,
+            self._precondition,
             x,
             r,
             scale,

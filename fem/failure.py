@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 import numpy as np
@@ -10,16 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from bonekit.errors import ConvergenceError, InputError
-from bonekit.fem.boundary import nodal_values
+from bonekit.fem.caps import CapMotion
 from bonekit.fem.constitutive import MaterialLaw
 from bonekit.fem.finite_strain import FiniteBricks
 from bonekit.fem.model import Model
+from bonekit.fem.model_system import Case, Supported
 from bonekit.fem.nonlinear import Control, Equilibrium, Point
 from bonekit.fem.operator import Lattice
 from bonekit.fem.path import walk
 from bonekit.fem.steps import Measure, Pace, Progress, Reason, Step, Walk
-from bonekit.fem.support import check_support
 from bonekit.fem.tangents import NonlinearBricks
+from bonekit.fem.tied import Ties
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -61,6 +62,12 @@ class Failure:
         In tension and compression, mean of the points.
     yielded : ndarray of bool, (n_elements,)
         Whether any point has left its elastic range.
+    reaction_N : dict of str to ndarray, (3,)
+        Of each constraint, elastic support and cap.
+    caps : dict of str to CapMotion
+        Motion, reaction and moment of each rigid cap.
+    force_balance : float
+        As for `bonekit.fem.model.Solution`.
     """
 
     strength_N: float
@@ -76,6 +83,9 @@ class Failure:
     plastic_strain: Float
     damage: Float
     yielded: Bool
+    reaction_N: dict[str, Float]
+    caps: dict[str, CapMotion]
+    force_balance: float
 
 
 class Unfinished(ConvergenceError):  # noqa: N818
@@ -116,10 +126,11 @@ def failure_load(
 ) -> Failure:
     """Load a bone until its force has peaked.
 
-    With loads in the model, their pattern is kept and its size driven by the displacement of the
-    loaded nodes along their forces (weighted by the forces: conjugate to their sum), through a
-    testing machine fifty times as stiff as the bone. Without loads, the prescribed displacements
-    grow in proportion.
+    With loads in the model, on nodes or caps, their pattern is kept and its size driven by the
+    displacement of what is loaded along the forces (weighted by the forces, with moments and
+    rotations: conjugate to the sum of the forces), through a testing machine fifty times as stiff
+    as the bone. Without loads, the prescribed displacements grow in proportion, with the rotations
+    of caps. Springs are linear, and caps turn by small rotations.
 
     Parameters
     ----------
@@ -153,8 +164,9 @@ def failure_load(
     Raises
     ------
     InputError
-        If law and model disagree, nothing drives the model, a piece of it is loose, or the model
-        has elastic supports, rigid caps or several Poisson's ratios.
+        If law and model disagree, nothing or only moments and rotations drive the model, a piece
+        of it is loose, or the model has several Poisson's ratios, or caps that may turn in finite
+        strain.
     Unfinished
         If no equilibrium is found while the force still rises. A `ConvergenceError`.
     """
@@ -165,7 +177,8 @@ def failure_load(
     elastic = equilibrium.elastic()
     control, measure, factor = problem.driven(elastic, end_mm)
     longest = _FIRST if finite else 1.0
-    onset = min(longest, _onset(equilibrium.bricks, factor * elastic)) * factor
+    nodes = equilibrium.ties.expand(factor * elastic)
+    onset = min(longest, _onset(equilibrium.bricks, nodes)) * factor
     unit = control.of(elastic, 1.0)
     pace = Pace(
         first=onset * unit,
@@ -199,16 +212,16 @@ class Assembly:
 
     Parameters
     ----------
-    model : Model
+    case : Case
     equilibrium : Equilibrium
-        Its fields, (3, size), lie on the lattice.
-    where : ndarray of int, (n_nodes,)
-        Lattice number of each node of the mesh.
+        Its fields, (3, size + 2 n_caps), lie on the lattice, beyond it are the motions of caps.
+    rows : ndarray of int, (n_nodes + 2 n_caps,)
+        Where in those fields the rows of the case are.
     """
 
-    model: Model
+    case: Case
     equilibrium: Equilibrium
-    where: NDArray[np.int64]  # flat lattice number of each node
+    rows: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -222,39 +235,48 @@ class Assembly:
         finite: bool = False,
     ) -> Self:
         """Put a model and its law together; see `failure_load` for parameters and errors."""
-        mesh = model.mesh
-        _check(model, law)
+        _check(model, law, finite=finite)
+        case, mesh = Case.of(model), model.mesh
+        _check_driven(case)
+        case.check_support()
         i, j, k = mesh.region.shape
         lattice = Lattice((i, j, k))
         where, cells = lattice.number(mesh.node_ijk), lattice.number(mesh.element_ijk)
-        owner, values, force = nodal_values(mesh.n_nodes, model.constraints, model.loads)
-        if force.any() and values.any():
-            raise InputError(
-                "loads and prescribed displacements other than 0 cannot drive one path; keep one"
-            )
-        if not (force.any() or values.any()):
-            raise InputError("nothing drives the model: all forces and displacements are 0")
+        ties = Ties(lattice.size, [replace(t, nodes=where[t.nodes]) for t in case.ties], device)
+        rows = np.concatenate([where, np.arange(lattice.size, len(ties.scale))])
 
-        def spread(nodal: NDArray[T]) -> NDArray[T]:
-            field = np.zeros((3, lattice.size), dtype=nodal.dtype)
-            field[:, where] = nodal.T
+        def spread(nodal: NDArray[T], n: int = len(ties.scale)) -> NDArray[T]:
+            field = np.zeros((3, n), dtype=nodal.dtype)
+            field[:, rows[: len(nodal)]] = nodal.T
             return field
 
-        held = spread(owner >= 0)
+        scale = ties.scale[rows]
         h = np.asarray(mesh.grid.spacing_mm, dtype=np.float64)
-        fixed = np.moveaxis(held.reshape(3, *lattice.nodes), 0, -1)
-        check_support(mesh.mask, fixed, h)
+        spring = None if case.spring is None else spread(case.spring, lattice.size)
         kind = FiniteBricks if finite else NonlinearBricks
-        bricks = kind(lattice, cells, law, h, bbar=bbar, device=device)
-        equilibrium = Equilibrium(bricks, held, spread(values), spread(force), h, rtol)
-        return cls(model, equilibrium, where)
+        bricks = kind(lattice, cells, law, h, bbar=bbar, device=device, spring_N_mm=spring)
+        equilibrium = Equilibrium(
+            bricks,
+            ties,
+            spread(case.fixed),
+            spread(case.values * scale),
+            spread(case.force / scale),
+            h,
+            rtol,
+        )
+        return cls(case, equilibrium, rows)
+
+    @property
+    def where(self) -> NDArray[np.int64]:
+        """Lattice number of each node of the mesh, (n_nodes,)."""
+        return self.rows[: self.case.model.mesh.n_nodes]
 
     def driven(self, elastic: torch.Tensor, end_mm: float) -> tuple[Control, Measure, float]:
         """Control, measure of displacement and force, and the elastic factor at the end."""
         at = self.equilibrium
+        force, given = (a[self.case.translations] for a in (self.case.force, self.case.values))
         if bool(at.force.any()):
-            total = float(torch.linalg.vector_norm(at.force.sum(1)))
-            total = total or float(torch.linalg.vector_norm(at.force))
+            total = float(np.linalg.norm(force.sum(axis=0))) or float(np.linalg.norm(force))
             weights = at.force / total
             moved = Control(weights).displacement(elastic)
             control = Control(weights, _MACHINE * moved)
@@ -263,7 +285,7 @@ class Assembly:
                 lambda p: (control.displacement(p.u_mm), p.factor * total),
                 end_mm / moved,
             )
-        largest = float(abs(at.given).max())
+        largest = float(abs(given).max())
 
         def measure(point: Point) -> tuple[float, float]:
             work = float((at.reaction(point) * at.given).sum())
@@ -271,9 +293,25 @@ class Assembly:
 
         return Control(), measure, end_mm / largest
 
+    def nodes_mm(self, point: Point) -> Float:
+        """Displacement of the nodes, (n_nodes, 3)."""
+        moved = self.equilibrium.ties.expand(point.u_mm).cpu().numpy()
+        return np.ascontiguousarray(moved[:, self.where].T)
+
+    def supported(self, point: Point) -> Supported:
+        """Find what supports and caps do at an equilibrium."""
+        at, scale = self.equilibrium, self.equilibrium.ties.scale[self.rows]
+        motion, reaction = (
+            field.cpu().numpy()[:, self.rows].T for field in (point.u_mm, at.reaction(point))
+        )
+        return self.case.supported(
+            self.nodes_mm(point), motion / scale, reaction * scale, point.factor
+        )
+
     def failure(self, walked: Walk) -> Failure:
         """Make the result of a path."""
         best, bricks = walked.best, self.equilibrium.bricks
+        held = self.supported(best.point)
         state, steps = best.point.at.state, walked.steps
         damage = torch.zeros_like(state.history)
         touched = torch.nonzero(state.history.any(-1).any(-1)).reshape(-1)
@@ -293,14 +331,15 @@ class Assembly:
             curve_mm=np.array([s.displacement_mm for s in steps]),
             curve_N=np.array([s.force_N for s in steps]),
             steps=steps,
-            nodes_mm=best.point.u_mm.cpu().numpy()[:, self.where].T.copy(),
+            nodes_mm=self.nodes_mm(best.point),
             plastic_strain=plastic.mean(-1).cpu().numpy(),
             damage=damage.mean(1).cpu().numpy(),
             yielded=state.history.any(-1).any(-1).cpu().numpy(),
+            **vars(held),
         )
 
 
-def _check(model: Model, law: MaterialLaw) -> None:
+def _check(model: Model, law: MaterialLaw, *, finite: bool) -> None:
     if np.shape(law.E_MPa) != model.E_MPa.shape or not np.allclose(law.E_MPa, model.E_MPa):
         raise InputError(
             f"the law's moduli, {np.shape(law.E_MPa)}, are not those of the model, "
@@ -308,10 +347,28 @@ def _check(model: Model, law: MaterialLaw) -> None:
         )
     if law.nu != model.one_nu:
         raise InputError(f"Poisson's ratio is {law.nu} in the law and {model.one_nu} in the model")
-    left_out = [s.name for s in model.supports] + [c.name for c in model.caps]
-    if left_out:
+    turning = [c.name for c in model.caps if c.rotation_rad != (0.0, 0.0, 0.0)]
+    if finite and turning:
         raise InputError(
-            f"a path to failure knows no elastic supports or rigid caps, found {left_out}; hold "
-            "and load the bone by nodes: a stance with a spread load and a clamped shaft, or "
-            "compression between endplates"
+            f"caps turn by small rotations only, and in finite strain {', '.join(turning)} may "
+            "turn: leave finite strain out, prescribe rotations of 0, or hold and load the bone "
+            "by nodes"
+        )
+
+
+def _check_driven(case: Case) -> None:
+    translations = case.translations
+    force, given = case.force * ~case.fixed, case.values
+    if case.force.any() and given.any():
+        raise InputError(
+            "loads and prescribed displacements other than 0 cannot drive one path; keep one"
+        )
+    if not (force.any() or given.any()):
+        raise InputError(
+            "nothing drives the model: all displacements are 0, and all forces on what may move"
+        )
+    if not (force[translations].any() or given[translations].any()):
+        raise InputError(
+            "only moments or rotations of caps drive the model, and a failure load is a force; "
+            "give a force or a displacement beside them"
         )

@@ -82,8 +82,8 @@ class Logarithm:
 class FiniteBricks(NonlinearBricks):
     """Bricks whose law sees logarithmic strain; for the parameters see `NonlinearBricks`.
 
-    With B-bar the logarithm of the volume ratio is averaged over the brick. Loads keep their
-    direction. Every brick is visited in every evaluation, at 4.6 kB of tangent each.
+    With B-bar the logarithm of the volume ratio is averaged over the brick. Loads and springs keep
+    their direction. Every brick is visited in every evaluation, at 4.6 kB of tangent each.
     """
 
     def __init__(
@@ -95,8 +95,11 @@ class FiniteBricks(NonlinearBricks):
         *,
         bbar: bool = True,
         device: torch.device | None = None,
+        spring_N_mm: Float | None = None,
     ) -> None:
-        super().__init__(lattice, cells, law, spacing_mm, bbar=bbar, device=device)
+        super().__init__(
+            lattice, cells, law, spacing_mm, bbar=bbar, device=device, spring_N_mm=spring_N_mm
+        )
         self.averaged = bbar
         B = np.stack([strain_displacement(spacing_mm, xi) for xi in GAUSS])
         self.gradients = self._tensor(np.stack([B[:, i, i::3] for i in range(3)], axis=-1))
@@ -110,7 +113,7 @@ class FiniteBricks(NonlinearBricks):
             If a brick is turned inside out.
         """
         change = u.new_zeros(self.n, 24, 24)
-        force = torch.zeros_like(u)
+        force = torch.zeros_like(u) if self.spring is None else self.spring * u
         strain, plastic, history = (torch.empty_like(a) for a in vars(before).values())
         every = torch.arange(self.n, device=self.device)
         for bricks in torch.split(every, _CHUNK):

@@ -12,18 +12,35 @@ from torch import Tensor
 from bonekit.errors import InputError
 from bonekit.fem.boundary import force_balance, nodal_values, reactions
 from bonekit.fem.brick import strain_displacement
-from bonekit.fem.brick_system import BrickSystem, Tie
+from bonekit.fem.brick_system import BrickSystem
 from bonekit.fem.bricks import Bricks, Lattice
 from bonekit.fem.caps import CapMotion, check_caps
 from bonekit.fem.cg import CGResult, Progress
 from bonekit.fem.fields import strain_energy_density
 from bonekit.fem.model import Model, Solution
 from bonekit.fem.support import HeldCap, check_support
+from bonekit.fem.tied import Tie
 from bonekit.meshing.voxel import VoxelMesh
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Supported:
+    """What supports and caps do at an equilibrium; see `bonekit.fem.model.Solution`.
+
+    Parameters
+    ----------
+    reaction_N : dict of str to ndarray, (3,)
+    caps : dict of str to CapMotion
+    force_balance : float
+    """
+
+    reaction_N: dict[str, Float]
+    caps: dict[str, CapMotion]
+    force_balance: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +100,12 @@ class Case:
             _springs(model),
         )
 
+    @property
+    def translations(self) -> Int:
+        """Rows of ``fixed`` that are not rotations of caps."""
+        n = self.model.mesh.n_nodes
+        return np.concatenate([np.arange(n), np.arange(n, len(self.fixed), 2)])
+
     def difference(self, other: Case) -> str | None:
         """Name what another case does not share that it would have to, or None."""
         ours, theirs = self.model, other.model
@@ -123,6 +146,31 @@ class Case:
             for number, tie in enumerate(self.ties)
         ]
         check_support(mesh.mask, lattice, h, caps)
+
+    def supported(self, u: Float, motion: Float, reaction: Float, share: float = 1.0) -> Supported:
+        """Find what supports and caps do, and whether it balances the loads.
+
+        Parameters
+        ----------
+        u : ndarray of float, (n_nodes, 3)
+            Displacements.
+        motion, reaction : ndarray of float, the shape of ``fixed``
+            Unknowns, of which those of caps are read, and forces of the supports on them.
+        share : float
+            Of the loads.
+        """
+        model, n, force = self.model, len(u), share * self.force
+        caps = {
+            cap.name: CapMotion(*motion[row : row + 2], *reaction[row : row + 2])
+            for cap, row in zip(model.caps, range(n, len(motion), 2), strict=True)
+        }
+        ground = np.zeros((n, 3)) if self.spring is None else -self.spring * u
+        sums = reactions(reaction[:n], self.owner, model.constraints)
+        sums |= {name: cap.reaction_N for name, cap in caps.items()}
+        sums |= _spring_reactions(model, u)
+        total = np.vstack([reaction[:n] + ground, reaction[n::2]])
+        loads = np.vstack([force[:n], force[n::2]])
+        return Supported(sums, caps, force_balance(total, loads, sums))
 
 
 def _taken(force: Float, tie: Tie) -> Float:
@@ -225,7 +273,7 @@ class ModelSystem:
         return best
 
     def _solution(self, case: Case, found: CGResult, force: Tensor) -> Solution:
-        system, model, n = self.system, case.model, case.model.mesh.n_nodes
+        system, model = self.system, case.model
         reaction = system.array((system.stiff(found.x) - force) * system.held) * system.scale
         motion = system.array(found.x) / system.scale
         u = system.array(system.expand(found.x))
@@ -235,26 +283,18 @@ class ModelSystem:
         )
         energy = system.K.energy(system.expand(found.x))
         work = 0.5 * float((motion * (reaction + case.force)).sum())
-        caps = {
-            cap.name: CapMotion(*motion[row : row + 2], *reaction[row : row + 2])
-            for cap, row in zip(model.caps, range(n, len(motion), 2), strict=True)
-        }
-        ground = np.zeros((n, 3)) if case.spring is None else -case.spring * u
-        sums = reactions(reaction[:n], case.owner, model.constraints)
-        sums |= {name: cap.reaction_N for name, cap in caps.items()}
-        sums |= _spring_reactions(model, u)
-        total = np.vstack([reaction[:n] + ground, reaction[n::2]])
+        held = case.supported(u, motion, reaction)
         return Solution(
             displacement_mm=u,
             strain=strain,
             sed_MPa=strain_energy_density(strain, model.E_MPa, model.nu),
-            reaction_N=sums,
+            reaction_N=held.reaction_N,
             energy_Nmm=energy,
             residual=found.history[-1],
-            force_balance=force_balance(total, np.vstack([case.force[:n], case.force[n::2]]), sums),
+            force_balance=held.force_balance,
             energy_balance=abs(energy - work) / abs(work) if work else 0.0,
             iterations=found.iterations,
-            caps=caps,
+            caps=held.caps,
             history=found.history,
         )
 

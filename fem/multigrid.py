@@ -155,7 +155,7 @@ class Multigrid(BrickMultigrid):
         Element stiffness for E = 1.
     free : Tensor of bool, (3, lattice.size)
         Degrees of freedom that are neither fixed nor in the void.
-    spacing_mm, dtype
+    spacing_mm, dtype, spring_N_mm, finest
         As for `BrickMultigrid`.
     """
 
@@ -167,9 +167,11 @@ class Multigrid(BrickMultigrid):
         free: Tensor,
         spacing_mm: Float,
         dtype: torch.dtype = torch.float32,
+        spring_N_mm: Tensor | None = None,
+        finest: BrickProduct | None = None,
     ) -> None:
-        bricks = bricks_of(lattice, E)
-        super().__init__(bricks, E[E > 0][None], K[None], free, spacing_mm, dtype)
+        bricks, moduli = bricks_of(lattice, E), E[E > 0][None]
+        super().__init__(bricks, moduli, K[None], free, spacing_mm, dtype, spring_N_mm, finest)
 
 
 def _product(

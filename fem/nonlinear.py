@@ -1,7 +1,8 @@
 """Equilibrium of nonlinear bricks: Newton's method under a control that passes the peak.
 
-The unknowns are the displacements u and the factor t of the load: of the forces, or of the
-prescribed displacements. One more equation says how far to go,
+The unknowns are the displacements u of nodes and motions of caps (`bonekit.fem.tied`), and the
+factor t of the load: of the forces, or of the prescribed displacements. One more equation says how
+far to go,
 
     control . u + compliance * t = s,
 
@@ -16,7 +17,7 @@ bone itself, and a minus, it is the inelastic displacement, which follows a snap
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from bonekit.fem.gmres import flexible_gmres
 from bonekit.fem.multigrid import Multigrid
 from bonekit.fem.operator import Float
 from bonekit.fem.tangents import Evaluation, NonlinearBricks
+from bonekit.fem.tied import TiedCycle, Ties
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,8 @@ class Control:
 
     Parameters
     ----------
-    weights : Tensor, (3, size), or None
-        None: the factor is given.
+    weights : Tensor, (3, n), or None
+        Of the unknowns. None: the factor is given.
     compliance : float
     """
 
@@ -69,10 +71,12 @@ class Point:
 
     Parameters
     ----------
-    u_mm : Tensor, (3, size)
+    u_mm : Tensor, (3, n)
+        Unknowns: displacements, those of nodes of caps 0, then motions of caps.
     factor : float
         Of the loads.
     at : Evaluation
+        Its forces are those on the unknowns.
     iterations, linear_iterations : int
         Newton and linear iterations that led here.
     residual : float
@@ -97,11 +101,13 @@ class Equilibrium:
     Parameters
     ----------
     bricks : NonlinearBricks
-    held : ndarray of bool, (3, size)
+    ties : Ties
+        Caps, over the nodes of the lattice: n = size + 2 len(ties).
+    held : ndarray of bool, (3, n)
         Prescribed components.
-    given_mm : ndarray of float, (3, size)
+    given_mm : ndarray of float, (3, n)
         Prescribed values for factor 1; 0 elsewhere.
-    force_N : ndarray of float, (3, size)
+    force_N : ndarray of float, (3, n)
         Forces for factor 1.
     spacing_mm : ndarray of float, (3,)
     rtol : float
@@ -111,40 +117,64 @@ class Equilibrium:
     def __init__(
         self,
         bricks: NonlinearBricks,
+        ties: Ties,
         held: NDArray[np.bool_],
         given_mm: Float,
         force_N: Float,
         spacing_mm: Float,
         rtol: float = 1e-4,
     ) -> None:
-        self.bricks, self.rtol, self.h = bricks, rtol, spacing_mm
-        device = bricks.device
+        self.bricks, self.ties, self.rtol, self.h = bricks, ties, rtol, spacing_mm
+        self.stiff, device = ties.within(bricks.elastic), bricks.device
         self.held = torch.as_tensor(held, device=device)
         self.given = torch.as_tensor(given_mm, device=device)
         self.force = torch.as_tensor(force_N, device=device)
-        self.free = (bricks.elastic.diagonal() > 0) & ~self.held
+        self.free = ties.free(self.held, bricks.elastic.diagonal() > 0)
         self.mask = self.free.to(torch.float64)
         self._precondition = self._multigrid(bricks.E_lattice)
         self._baseline: int | None = None
         self._spent, self._failed_single = 0, 0
 
-    def _multigrid(self, E: Float) -> Multigrid:
-        return Multigrid(self.bricks.lattice, E, self.bricks.K, self.free, self.h)
+    def _multigrid(self, E: Float) -> TiedCycle:
+        bricks, n = self.bricks, self.ties.n
+        cycle = Multigrid(
+            bricks.lattice,
+            E,
+            bricks.K,
+            self.free[:, :n],
+            self.h,
+            spring_N_mm=bricks.spring,
+            finest=bricks.elastic,
+        )
+        # The cycle of other moduli than those of the product would amplify what caps drag along.
+        own = E is bricks.E_lattice or not len(self.ties)
+        stiff = self.stiff if own else self.ties.within(bricks.elastic_of(E, like=bricks.elastic))
+        return TiedCycle(cycle, stiff, self.free, n)
 
     def rest(self) -> Point:
         """Unloaded point."""
         u = torch.zeros_like(self.given)
-        return Point(u, 0.0, self.bricks.evaluate(u, self.bricks.start()))
+        return Point(u, 0.0, self._evaluate(u, self.bricks.start()))
+
+    def _evaluate(self, u: Tensor, before: State) -> Evaluation:
+        """Go from an accepted state to unknowns."""
+        at = self.bricks.evaluate(self.ties.expand(u), before)
+        return replace(at, force_N=self.ties.reduce(at.force_N))
 
     def reaction(self, point: Point) -> Tensor:
-        """Sum up the forces of the supports, (3, size)."""
+        """Sum up the forces of the supports, (3, n)."""
         return (point.at.force_N - point.factor * self.force) * self.held
 
+    def stored_energy(self, point: Point) -> float:
+        """Recoverable energy of bricks and springs."""
+        in_springs = self.bricks.spring_energy(self.ties.expand(point.u_mm))
+        return self.bricks.stored_energy(point.at.state) + in_springs
+
     def elastic(self, rtol: float = 1e-8) -> Tensor:
-        """Displacement of the linear elastic bricks at factor 1, (3, size)."""
-        b = (self.force - self.bricks.elastic(self.given)) * self.mask
+        """Unknowns of the linear elastic bricks at factor 1, (3, n)."""
+        b = (self.force - self.stiff(self.given)) * self.mask
         solved = conjugate_gradients(
-            lambda x: self.bricks.elastic(x) * self.mask, self._precondition, b, rtol, 1000
+            lambda x: self.stiff(x) * self.mask, self._precondition, b, rtol, 1000
         )
         self._baseline = max(4, solved.iterations // 4)  # of a solve to 1e-2
         return solved.x + self.given
@@ -171,7 +201,7 @@ class Equilibrium:
         rate = rate or self.rate(start, control)
         u, factor = start.u_mm + ds * rate[0], start.factor + ds * rate[1]
         u, factor = self._on_control(u, factor, control, s)
-        at = self.bricks.evaluate(u, start.at.state)
+        at = self._evaluate(u, start.at.state)
         error = self._error(at, factor)
         spent, course = 0, [error]
         for iteration in range(_NEWTON + 1):
@@ -221,7 +251,7 @@ class Equilibrium:
         best: tuple[Tensor, float, Evaluation, float] | None = None
         for share in (1.0, 0.5, 0.2):
             moved, factor = self._on_control(u + share * du, 0.0, control, s)
-            at = self.bricks.evaluate(moved, state)
+            at = self._evaluate(moved, state)
             found = (moved, factor, at, self._error(at, factor))
             if best is None or found[3] < best[3]:
                 best = found
@@ -280,7 +310,8 @@ class Equilibrium:
         self, at: Evaluation, control: Control, dtype: torch.dtype = torch.float64
     ) -> tuple[Operator, Operator, Tensor]:
         """Tangent with the control's term, its preconditioner, and the force by the factor."""
-        tangent, mask = self.bricks.tangent(at, dtype), self.mask.to(dtype)
+        tangent = self.ties.within(self.bricks.tangent(at, dtype))
+        mask = self.mask.to(dtype)
         pull = (self.force.to(dtype) - tangent(self.given.to(dtype))) * mask
 
         def plain(x: Tensor) -> Tensor:

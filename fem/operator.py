@@ -143,10 +143,21 @@ class BrickOperator(BrickProduct):
         Element stiffness for E = 1.
     dtype, device
         Of the tensors, (3, lattice.size), that it takes and gives.
+    spring_N_mm : Tensor, (3, lattice.size), optional
+    like : BrickOperator, optional
+        Of the same bricks: its tables are shared.
     """
 
     def __init__(
-        self, lattice: Lattice, E: Float, K: Float, dtype: torch.dtype, device: torch.device
+        self,
+        lattice: Lattice,
+        E: Float,
+        K: Float,
+        dtype: torch.dtype,
+        device: torch.device,
+        spring_N_mm: Tensor | None = None,
+        like: BrickOperator | None = None,
     ) -> None:
         self.lattice = lattice
-        super().__init__(bricks_of(lattice, E), E[E > 0][None], K[None], dtype, device)
+        bricks = bricks_of(lattice, E)
+        super().__init__(bricks, E[E > 0][None], K[None], dtype, device, spring_N_mm, like)

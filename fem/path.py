@@ -143,7 +143,7 @@ class _Walker:
             point.residual,
             before.external_Nmm + outside,
             before.internal_Nmm + work,
-            self.equilibrium.bricks.stored_energy(point.at.state),
+            self.equilibrium.stored_energy(point),
             snapped,
         )
         if self.progress is not None:
@@ -229,5 +229,5 @@ def inelastic(equilibrium: Equilibrium, here: Mark) -> Control:
         per_factor = step.force_N / step.factor
         return Control(equilibrium.force / per_factor, -compliance * per_factor)
     given, per_factor = equilibrium.given, step.displacement_mm / step.factor
-    elastic = equilibrium.bricks.elastic(given) * (compliance / per_factor)
+    elastic = equilibrium.stiff(given) * (compliance / per_factor)
     return Control(-elastic * equilibrium.mask, per_factor - float((given * elastic).sum()))

@@ -14,12 +14,12 @@ from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.constitutive import MaterialLaw
 from bonekit.fem.failure import Failure, failure_load
 from bonekit.fem.fall import SidewaysFall
+from bonekit.fem.flexion import CombinedLoad, ForwardFlexion
 from bonekit.fem.keyak_law import keyak_law
 from bonekit.fem.laws import Law
 from bonekit.fem.loadcases import Loading
 from bonekit.fem.model import Model
-from bonekit.fem.muscles import MuscleLoad
-from bonekit.fem.named_loads import NamedLoad
+from bonekit.fem.shaft import FourPointBending, ShaftTorsion
 from bonekit.fem.simulation import Problem
 from bonekit.fem.stance import SingleLegStance
 from bonekit.fem.steps import Progress
@@ -165,22 +165,41 @@ def density_of(law: Law, E_MPa: Float) -> Float:
     return np.interp(E_MPa, modulus, density)
 
 
-def walkable(loading: Loading) -> bool:
-    """Whether a load holds and loads nodes one by one: a path knows no springs or rigid plates."""
+def obstacle(loading: Loading, *, finite: bool = False) -> str | None:
+    """Say what keeps a path from its peak under a load, or None.
+
+    Parameters
+    ----------
+    loading : Loading
+    finite : bool
+        Large rotations and strains; rigid caps turn by small rotations only.
+    """
     match loading:
+        case ShaftTorsion() | CombinedLoad(force_N=0.0):
+            return "is a moment, and a peak is that of a force: take a linear criterion"
         case SingleLegStance():
-            return loading.head == "spread" and loading.distal == "clamped"
+            turns = loading.head != "spread" or loading.distal == "pivot"
         case SidewaysFall():
-            return loading.distal != "pivot"
-        case EndplateCompression() | MuscleLoad() | NamedLoad():
-            return True
-    return False
+            turns = loading.distal == "pivot"
+        case _:
+            turns = isinstance(loading, ForwardFlexion | CombinedLoad | FourPointBending)
+    if finite and turns:
+        return (
+            "has a rigid cap that may turn, by small rotations only: leave out finite_strain, or "
+            "hold and load the bone by nodes (distal: clamped; in a stance head: spread)"
+        )
+    return None
 
 
 def standard_end_mm(problem: Problem) -> float:
     """Largest displacement of a path unless another is asked: see the constants above."""
-    if problem.load.name == EndplateCompression.name:
-        return VERTEBRA_END * float(problem.load.parameters["height_mm"])
+    load, nodes_mm = problem.load, problem.model.mesh.nodes_mm
+    if load.name == EndplateCompression.name:
+        return VERTEBRA_END * float(load.parameters["height_mm"])
+    if load.name in (ForwardFlexion.name, CombinedLoad.name):
+        (plate,), (held,) = load.caps, load.constraints
+        apart = nodes_mm[plate.nodes].mean(axis=0) - nodes_mm[held.nodes].mean(axis=0)
+        return VERTEBRA_END * abs(float(apart @ load.direction))
     return FEMUR_END_MM
 
 
@@ -206,7 +225,7 @@ def peak_load(
     Parameters
     ----------
     problem : Problem
-        Held and loaded by nodes: a spread head with a clamped shaft, or endplates.
+        Of a load without an `obstacle`.
     after : {"auto", "keyak", "strain"}
         See `after_yield`.
     end_mm : float, optional

@@ -93,6 +93,8 @@ class NonlinearBricks:
     spacing_mm : ndarray of float, (3,)
     bbar : bool
     device : torch.device
+    spring_N_mm : ndarray of float, (3, size), optional
+        Springs from the nodes to the ground, along the axes: part of forces and tangents.
     """
 
     def __init__(
@@ -104,13 +106,15 @@ class NonlinearBricks:
         *,
         bbar: bool = True,
         device: torch.device | None = None,
+        spring_N_mm: Float | None = None,
     ) -> None:
         self.lattice, self.device = lattice, device or torch.device("cpu")
         E = np.zeros(lattice.size)
         E[cells] = law.E_MPa
         self.E_lattice, self.K = E, brick_stiffness(spacing_mm, law.nu, bbar=bbar)
-        self.elastic = BrickOperator(lattice, E, self.K, torch.float64, self.device)
-        self._single = BrickOperator(lattice, E, self.K, torch.float32, self.device)
+        self.spring = None if spring_N_mm is None else self._tensor(spring_N_mm)
+        self.elastic = self.elastic_of(E)
+        self._single = self.elastic_of(E, torch.float32, self.elastic)
         # (n, 1): parameters hold for the eight points of a brick
         self.law = law.mapped(
             lambda a: torch.as_tensor(np.ascontiguousarray(a), device=self.device)[:, None]
@@ -123,6 +127,12 @@ class NonlinearBricks:
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.as_tensor(np.array(array), device=self.device)
+
+    def elastic_of(
+        self, E: Float, dtype: torch.dtype = torch.float64, like: BrickOperator | None = None
+    ) -> BrickOperator:
+        """Elastic stiffness of the bricks, with the springs, for moduli over the lattice."""
+        return BrickOperator(self.lattice, E, self.K, dtype, self.device, self.spring, like)
 
     @property
     def n(self) -> int:
@@ -214,6 +224,10 @@ class NonlinearBricks:
             law = self.law.mapped(itemgetter(rows))
             total += float(law.stored_energy(state.mapped(itemgetter(rows))).sum())
         return total * self.weight
+
+    def spring_energy(self, u: Tensor) -> float:
+        """Energy of the springs."""
+        return 0.0 if self.spring is None else 0.5 * float((self.spring * u * u).sum())
 
 
 def _chunks(rows: Tensor) -> tuple[Tensor, ...]:

@@ -127,7 +127,11 @@ REFUSED = (
         ("stiffness_at_strain is for the compression of a vertebra, not for forward_flexion",),
     ),
     Refused("peak of a torsion", loaded(load=TORSION, criterion="peak"), ("linear criterion",)),
-    Refused("peak in a cup", loaded(load=CUP, criterion="peak"), ("head: spread",)),
+    Refused(
+        "finite strain in a cup",
+        loaded(load=CUP, criterion="peak", peak={"finite_strain": True}),
+        ("criterion peak can't be asked of load single_leg_stance", "head: spread"),
+    ),
 )
 
 

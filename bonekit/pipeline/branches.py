@@ -9,7 +9,7 @@ from typing import Any
 
 from bonekit.case import Case
 from bonekit.errors import InputError
-from bonekit.pipeline.peak import PEAK, takes_peak
+from bonekit.pipeline.peak import PEAK, obstacle_of
 from bonekit.result import Result
 from bonekit.runfolder import RunFolder
 
@@ -19,12 +19,12 @@ BEFORE, SHARED = ("segment", "calibrate"), ("segment", "calibrate", "density")
 def branch_cases(case: Case) -> dict[str, Case]:
     """Cases of the further loads by the names of their folders.
 
-    A load on rigid plates, which a nonlinear path does not know, is judged by a linear criterion.
+    A load under which no nonlinear path can be walked is judged by a linear criterion.
     """
     cases = {}
     for n, load in enumerate(case.more_loads, start=2):
         own: dict[str, Any] = {"load": load, "more_loads": ()}
-        if case.criterion == PEAK and not takes_peak(case, load):
+        if case.criterion == PEAK and obstacle_of(case, load):
             own["criterion"] = None
         cases[f"load_{n}_{load.case}"] = case.model_copy(update=own)
     return cases

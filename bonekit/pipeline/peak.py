@@ -12,7 +12,7 @@ from bonekit.case import Case
 from bonekit.case.loads import LoadSettings
 from bonekit.errors import ConvergenceError, InputError
 from bonekit.fem.failure import Failure, Unfinished
-from bonekit.fem.peak import peak_load, standard_end_mm, walkable
+from bonekit.fem.peak import obstacle, peak_load, standard_end_mm
 from bonekit.fem.simulation import Problem
 from bonekit.fem.steps import Step
 from bonekit.fem.strength import Strength
@@ -34,9 +34,10 @@ def linear_criterion(case: Case) -> str | None:
     return None if case.criterion == PEAK else case.criterion
 
 
-def takes_peak(case: Case, load: LoadSettings | None) -> bool:
-    """Whether the path can be walked under a load."""
-    return walkable(loading_of(load, case.bone or "femur", case.patient.mass_kg))
+def obstacle_of(case: Case, load: LoadSettings | None) -> str | None:
+    """Say what keeps the path from its peak under a load, or None."""
+    loading = loading_of(load, case.bone or "femur", case.patient.mass_kg)
+    return obstacle(loading, finite=case.peak.finite_strain)
 
 
 def check_peak(case: Case) -> None:
@@ -51,13 +52,9 @@ def check_peak(case: Case) -> None:
             "criterion peak follows its path by the voxel engine: leave out engine conforming, or "
             "take a linear criterion"
         )
-    if case.criterion == PEAK and not takes_peak(case, case.load):
-        assert case.load is not None  # the standard loads are walkable
-        raise InputError(
-            f"criterion peak knows no springs or rigid plates, and load {case.load.case} has one: "
-            "hold the shaft by nodes (distal: clamped; in a fall also sliding) and spread the "
-            "force over the head (head: spread), or take a linear criterion"
-        )
+    if case.criterion == PEAK and (why := obstacle_of(case, case.load)):
+        assert case.load is not None  # nothing stands in the way of the standard loads
+        raise InputError(f"criterion peak can't be asked of load {case.load.case}: it {why}")
 
 
 def walk_to_the_peak(

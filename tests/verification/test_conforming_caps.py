@@ -1,18 +1,22 @@
 """Rigid caps of the conforming engine beside the voxel engine, other elements and plasticity."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bonekit.fem.caps import RigidCap
 from bonekit.fem.conforming import solve_conforming
-from bonekit.fem.conforming_model import HexMesh
+from bonekit.fem.conforming_model import ElasticSupport, HexMesh
 from bonekit.fem.conforming_plastic import solve_conforming_nonlinear
 from bonekit.fem.conforming_problem import mesh_axes_mm
 from bonekit.fem.elastic_law import Elastic
+from bonekit.fem.failure import Assembly
 from bonekit.fem.interpreters import find_interpreters
 from bonekit.fem.model import Constraint, Load, Mesh, Model
+from bonekit.fem.nonlinear import Control
 from bonekit.fem.plastic_laws import j2
 from bonekit.fem.solve import solve
 from bonekit.image.volume import Grid
@@ -148,3 +152,41 @@ def test_an_elastic_law_gives_the_linear_answer_with_caps() -> None:
     np.testing.assert_allclose(
         s.caps["cup"].reaction_N, linear.caps["cup"].reaction_N, rtol=1e-8, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("on_springs", [False, True], ids=["clamped", "springs"])
+@pytest.mark.parametrize("pushed", [True, False], ids=["pushed", "moved"])
+def test_the_voxel_engine_agrees_with_caps_over_yielding_bricks(
+    pushed: bool, on_springs: bool
+) -> None:
+    """The same bricks, law and steps."""
+    if pushed:
+        model = post(
+            {"force_N": (1.0, 0.0, -40.0), "moment_Nmm": (30.0, -20.0, 10.0)},
+            {"force_N": (4, 2, 3)},
+        )
+    else:
+        turned = {"displacement_mm": (0.0, None, -0.04), "rotation_rad": (0.01, None, None)}
+        model = replace(post(turned, {"rotation_rad": (0.002, None, 0.0)}), loads=())
+    if on_springs:
+        springs = ElasticSupport("foot", model.constraints[0].nodes, (200.0, 100.0, 400.0))
+        model = replace(model, constraints=(), supports=(springs,))
+    law = j2(model.E_MPa, 0.3, [0.0, 1.0], [4.0, 200.0])
+    theirs = solve_conforming_nonlinear(model, law, (0.5, 1.0), 1e-11)
+    assert len(theirs.factors) == 3  # no step was cut
+    problem = Assembly.of(model, law, 1e-11, bbar=True, device=torch.device("cpu"))
+    point = problem.equilibrium.rest()
+    for factor in (0.5, 1.0):
+        point = problem.equilibrium.advance(point, Control(), factor)
+    u, held = problem.nodes_mm(point), problem.supported(point)
+    assert (theirs.history[..., 0] > 0).mean() > 0.3
+    np.testing.assert_allclose(u, theirs.displacement_mm, atol=1e-8 * np.abs(u).max())
+    for name, cap in held.caps.items():
+        for field in ("displacement_mm", "rotation_rad", "reaction_N", "moment_Nmm"):
+            own, other = getattr(cap, field), getattr(theirs.caps[name], field)
+            np.testing.assert_allclose(other, own, atol=1e-7 * abs(own).max() + 1e-9)
+    for name, reaction in held.reaction_N.items():
+        np.testing.assert_allclose(theirs.reaction_N[name], reaction, atol=1e-7)
+    assert held.force_balance < 1e-9
+    stored = problem.equilibrium.stored_energy(point)
+    assert stored == pytest.approx(theirs.stored_Nmm, rel=1e-8)

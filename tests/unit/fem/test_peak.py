@@ -12,9 +12,12 @@ from bonekit.density import DensityImage, DensityKind
 from bonekit.errors import InputError
 from bonekit.fem.catalogue import LAWS
 from bonekit.fem.compression import EndplateCompression
-from bonekit.fem.peak import after_yield, density_of, peak_load
-from bonekit.fem.simulation import Problem, set_up
-from bonekit.fem.stance import SingleLegStance
+from bonekit.fem.fall import SidewaysFall
+from bonekit.fem.flexion import CombinedLoad, ForwardFlexion
+from bonekit.fem.peak import after_yield, density_of, obstacle, peak_load, standard_end_mm
+from bonekit.fem.shaft import FourPointBending, ShaftTorsion
+from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
+from bonekit.fem.stance import Distal, Head, SingleLegStance
 from bonekit.fem.steps import Step
 from bonekit.fem.tissue import VOID, Tissue
 from bonekit.image.volume import Grid, LabelMap
@@ -67,10 +70,10 @@ def of_ash(ash: float, **options) -> Problem:
     return set_up(mesh, image(ash), bone, **options)
 
 
-def pressed(**options: object) -> Problem:
+def pressed(**options) -> Problem:
     bone, mesh = vertebra()
-    loading = EndplateCompression(strain=0.002)
-    return set_up(mesh, image(0.2), bone, nu=0.0, loading=loading, **options)
+    given = {"loading": EndplateCompression(strain=0.002)} | options
+    return set_up(mesh, image(0.2), bone, nu=0.0, **given)
 
 
 @pytest.mark.parametrize("finite", [False, True])
@@ -99,6 +102,53 @@ def test_a_femur_fails_by_keyaks_law() -> None:
     assert found.failure.plastic_strain.max() > 0
     assert found.failure.yielded.any()
     assert found.strength.strength_N == found.failure.curve_N.max()
+
+
+@pytest.mark.parametrize(("head", "distal"), [("cup", "clamped"), ("guided", "springs")])
+def test_a_femur_fails_through_a_cup_and_on_springs(head: Head, distal: Distal) -> None:
+    """As stiff as in the linear solve, but for what bricks of 4 mm gain without B-bar."""
+    problem = of_ash(0.4, loading=SingleLegStance(head=head, distal=distal, spring_N_mm=1e4))
+    found = peak_load(problem, end_mm=2.5)
+    linear = judge(problem, solve_problem(problem)).stiffness_N_mm
+    assert 0.9 * linear < found.strength.stiffness_N_mm < linear
+    assert found.failure.yielded.any()
+    assert found.failure.force_balance < 1e-3
+    cap = found.failure.caps["femoral_head"]
+    np.testing.assert_array_equal(cap.moment_Nmm, 0.0)
+    down = -problem.model.caps[0].force_N[2] / 1000.0
+    assert down > 0.9
+    (support,) = (*problem.model.constraints, *problem.model.supports)
+    taken = found.failure.reaction_N[support.name][2]
+    held = cap.reaction_N[2]  # 0 along the guide
+    assert taken + held == pytest.approx(down * found.strength.strength_N, rel=1e-3)
+
+
+def test_a_vertebra_fails_under_a_plate_that_tilts() -> None:
+    problem = pressed(loading=ForwardFlexion(offset=0.0))
+    assert standard_end_mm(problem) == pytest.approx(0.019 * 32)
+    straight = peak_load(problem)
+    ahead = peak_load(pressed(loading=ForwardFlexion(offset=0.25)))
+    upright = peak_load(pressed())
+    assert straight.strength.strength_N == pytest.approx(upright.strength.strength_N, rel=0.01)
+    assert ahead.strength.strength_N < 0.8 * straight.strength.strength_N
+
+
+def test_what_stands_in_a_paths_way() -> None:
+    for free in (ShaftTorsion(), CombinedLoad(force_N=0.0)):
+        assert "is a moment" in str(obstacle(free))
+    turning = (
+        SingleLegStance(head="cup"),
+        SingleLegStance(head="guided", distal="pivot"),
+        SidewaysFall(),
+        ForwardFlexion(),
+        CombinedLoad(),
+        FourPointBending(),
+    )
+    for load in turning:
+        assert obstacle(load) is None
+        assert "leave out finite_strain" in str(obstacle(load, finite=True))
+    for load in (SingleLegStance(distal="springs"), SidewaysFall(distal="sliding")):
+        assert obstacle(load, finite=True) is None
 
 
 def test_a_path_keeps_to_its_threads() -> None:
@@ -133,8 +183,8 @@ def test_the_density_of_a_modulus() -> None:
 
 
 def test_what_a_path_cannot_do_is_refused() -> None:
-    with pytest.raises(InputError, match="no elastic supports or rigid caps"):
-        peak_load(of_ash(0.4, loading=SingleLegStance(head="cup")))
+    with pytest.raises(InputError, match="in finite strain femoral_head may turn"):
+        peak_load(of_ash(0.4, loading=SingleLegStance(head="cup")), finite=True)
     problem = of_ash(0.4)
     turned = replace(problem, load=replace(problem.load, measure="moment"))
     with pytest.raises(InputError, match="is a moment"):
