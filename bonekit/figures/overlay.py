@@ -68,12 +68,14 @@ class Scene:
         return float(self.size_mm[right]), float(self.size_mm[up])
 
     def index(self, point_mm: ArrayLike | None) -> NDArray[np.int64]:
-        """Voxel at a world point, or in the middle of the lesion, or else of the bone."""
-        if point_mm is None:
-            lesion = np.isin(self.labels.array, [v for v, n, _ in self.regions() if n == "lesion"])
-            index = np.median(np.argwhere(lesion if lesion.any() else self.bone), axis=0)
-        else:
+        """Voxel at a world point, or in the middle of the lesion, or where planes cut most bone."""
+        lesion = np.isin(self.labels.array, [v for v, n, _ in self.regions() if n == "lesion"])
+        if point_mm is not None:
             index = self.ct.grid.index(point_mm)
+        elif lesion.any():
+            index = np.median(np.argwhere(lesion), axis=0)
+        else:
+            index = np.array([self.bone.sum(axis=of).argmax() for of in ((1, 2), (0, 2), (0, 1))])
         last = np.array(self.ct.shape) - 1
         return np.asarray(np.clip(np.rint(index), 0, last), dtype=np.int64)
 
