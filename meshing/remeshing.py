@@ -38,7 +38,9 @@ Mask = NDArray[np.bool_]
 
 MOST_TRIANGLES = 5_000_000
 LEAST_DEG = 15.0  # smallest angle that a node's return to the old surface may leave
-ATTEMPTS = 4
+ATTEMPTS = 5
+HALVINGS = 2  # of those, with shorter edges; then the old triangles stay where it goes wrong
+TORN = "is open or non-manifold"
 LOCAL = 0.05  # of the places: where more are too far off, it is no matter of a few walls
 SHELL_EDGES = 3.0  # shells with a smaller box, in edges, keep their triangles
 
@@ -63,7 +65,8 @@ class Remeshed:
     finer : float
         Part of the area with edges shorter than asked for, where walls are thin.
     n_kept : int
-        Triangles of small shells, such as cavities of a voxel, that stayed as they were.
+        Triangles that stayed as they were: of small shells, such as cavities of a voxel, and of
+        necks and walls that new ones would spoil.
     note : str
         Why there are no fewer triangles, if they should be.
 
@@ -99,8 +102,9 @@ def remesh(
     """Bring all triangles of a closed surface to an edge length; its volume stays.
 
     Where new triangles would cross or lie too far off, as at walls thinner than the edges, edges
-    are halved, there only: `Remeshed.finer` says on how much of the surface. Shells too small for
-    the edge length, such as cavities of a voxel, keep their triangles: `Remeshed.n_kept`.
+    are halved, there only: `Remeshed.finer` says on how much of the surface. Where that does not
+    do, at necks that new triangles would pinch off, and on shells too small for the edge length,
+    such as cavities of a voxel, the old triangles stay: `Remeshed.n_kept`.
 
     Parameters
     ----------
@@ -131,9 +135,9 @@ def remesh(
             f"an edge length of {edge_mm} mm is too coarse: all {shells(small).max() + 1} shells "
             f"of the surface are smaller than {SHELL_EDGES * edge_mm:g} mm"
         )
-    points, triangles, finer = _uniform(surface.points_mm, big, small, edge_mm, limit)
+    points, triangles, finer, n_kept = _uniform(surface.points_mm, big, small, edge_mm, limit)
     made = on_regions(surface, points, triangles)
-    return made, measured(surface, made, limit, finer=finer, n_kept=len(small))
+    return made, measured(surface, made, limit, finer=finer, n_kept=len(small) + n_kept)
 
 
 def split_small(surface: Surface, size_mm: float) -> tuple[Int, Int]:
@@ -166,35 +170,51 @@ def _check_edge(surface: Surface, edge_mm: float) -> None:
 
 def _uniform(
     old_points: Float, big: Int, small: Int, edge_mm: float, limit_mm: float
-) -> tuple[Float, Int, float]:
-    """Remesh, with shorter edges where it goes wrong, until nothing crosses or is too far off.
+) -> tuple[Float, Int, float, int]:
+    """Remesh until nothing crosses or is too far off, with shorter or old edges where it does.
 
-    The third of what is returned is the part of the area where edges are shorter.
+    The third of what is returned is the part of the area where edges are shorter, the fourth how
+    many triangles of `big` are as they were.
     """
-    old = compact(old_points, big)
-    size = np.full(len(old[0]), edge_mm)
-    for _ in range(ATTEMPTS):
-        points, triangles = _mmg(*old, edge_mm, size if size.min() < edge_mm else None)
-        wrong, what = _open_places(points, triangles), "is open or non-manifold"
+    old, others = compact(old_points, big), (old_points, small)
+    size, kept = np.full(len(old[0]), edge_mm), np.zeros(len(big), dtype=bool)
+    for attempt in range(ATTEMPTS):
+        points, triangles = _mmg(*old, edge_mm, size if size.min() < edge_mm else None, kept)
+        points, wrong, what = _judged(points, triangles, old, others, limit_mm)
         if not len(wrong):
-            points, wrong = _restored(points, triangles, *old, (old_points, small))
-            what = "crosses or touches itself"
-        if not len(wrong):
-            wrong, what = _far(points, triangles, *old, limit_mm), f"is over {limit_mm:g} mm off"
-        if not len(wrong):
-            return *joined((points, triangles), compact(old_points, small)), _finer_part(
-                points, triangles, old[0], size < edge_mm
-            )
+            finer = _finer_part(points, triangles, old[0], size < edge_mm)
+            return *joined((points, triangles), compact(*others)), finer, int(kept.sum())
         if len(wrong) > LOCAL * (len(points) + len(triangles)):
             break
-        logger.info("the new surface %s at %d places: edges are halved there", what, len(wrong))
-        size = _finer(size, old[0], wrong)
+        logger.info("the new surface %s at %d places: mended there", what, len(wrong))
+        if what == TORN or attempt >= HALVINGS:
+            away_mm = cKDTree(wrong).query(old[0][old[1]].mean(axis=1))[0]
+            kept |= away_mm < (attempt + 1) * edge_mm
+        else:
+            size = _finer(size, old[0], wrong)
     where = ", ".join(f"{x:.1f}" for x in wrong[0])
     raise MeshQualityError(
         f"the new surface {what} at {len(wrong)} places, first near ({where}) mm, with edges of "
         f"{size.min():.2g} mm there. Take another edge length, allow more (limit_mm), or repair "
         "the surface there (bonekit.meshing.repair)"
     )
+
+
+def _judged(
+    points: Float,
+    triangles: Int,
+    old: tuple[Float, Int],
+    others: tuple[Float, Int],
+    limit_mm: float,
+) -> tuple[Float, Float, str]:
+    """Bring new nodes back to the old surface; where it is wrong then, (n, 3), and what is."""
+    wrong = _open_places(points, triangles)
+    if len(wrong):
+        return points, wrong, TORN
+    points, wrong = _restored(points, triangles, *old, others)
+    if len(wrong):
+        return points, wrong, "crosses or touches itself"
+    return points, _far(points, triangles, *old, limit_mm), f"is over {limit_mm:g} mm off"
 
 
 def joined(*parts: tuple[Float, Int]) -> tuple[Float, Int]:
@@ -293,12 +313,18 @@ def _finer_part(points: Float, triangles: Int, old_points: Float, finer: Mask) -
 
 
 def _mmg(
-    points: Float, triangles: Int, edge_mm: float, size: Float | None = None
+    points: Float,
+    triangles: Int,
+    edge_mm: float,
+    size: Float | None = None,
+    kept: Mask | None = None,
 ) -> tuple[Float, Int]:
     mesh = mmgpy.MmgMeshS()
     mesh.set_mesh_size(vertices=len(points), triangles=len(triangles))
     mesh.set_vertices(points)
     mesh.set_triangles(triangles.astype(np.int32))
+    if kept is not None and kept.any():
+        mesh.set_required_triangles(np.flatnonzero(kept).astype(np.int32))
     options: dict[str, Any] = {"hsiz": edge_mm}
     if size is not None:
         mesh.set_field("metric", size.reshape(-1, 1))
