@@ -3,13 +3,16 @@
 bonekit neither needs nor ships gmsh (GPL); `benchmarks/tetra_peers.py` calls this file where the
 user has installed it.
 
-    python benchmarks/tetra_gmsh.py surface.npz tetrahedra.npz 1
+    python benchmarks/tetra_gmsh.py surface.npz tetrahedra.npz 1 [remesh 40]
 
-The last number is gmsh's Mesh.Algorithm3D: 1 Delaunay, 10 HXT.
+The number is gmsh's Mesh.Algorithm3D: 1 Delaunay, 10 HXT. With `remesh` the triangles of a single
+outer surface are made anew at the edge length, as in gmsh's tutorial t13, on patches that end where
+it bends by more than so many degrees.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
@@ -48,6 +51,18 @@ def surfaces(points: np.ndarray, triangles: np.ndarray, sides: np.ndarray) -> No
     gmsh.model.geo.synchronize()
 
 
+def remeshed(points: np.ndarray, triangles: np.ndarray, angle_deg: float) -> None:
+    """Make one volume within patches of a surface, cut where it bends by more than an angle."""
+    surface = gmsh.model.addDiscreteEntity(2)
+    gmsh.model.mesh.addNodes(2, surface, np.arange(1, len(points) + 1), points.ravel())
+    gmsh.model.mesh.addElementsByType(surface, 2, [], (triangles + 1).ravel().astype(np.uint64))
+    gmsh.model.mesh.classifySurfaces(math.radians(angle_deg), True, True, math.pi)
+    gmsh.model.mesh.createGeometry()
+    patches = [tag for _, tag in gmsh.model.getEntities(2)]
+    gmsh.model.geo.addVolume([gmsh.model.geo.addSurfaceLoop(patches)])
+    gmsh.model.geo.synchronize()
+
+
 def found() -> tuple[np.ndarray, np.ndarray]:
     """Nodes and tetrahedra, as numbers of rows."""
     tags, nodes, _ = gmsh.model.mesh.getNodes()
@@ -71,7 +86,12 @@ def main() -> None:
     gmsh.option.setNumber("General.Terminal", 0)
     gmsh.option.setNumber("General.NumThreads", 1)
     start = now()
-    surfaces(points, triangles, sides)
+    if "remesh" in sys.argv:
+        remeshed(points, triangles, float(sys.argv[5]))
+        gmsh.option.setNumber("Mesh.MeshSizeMin", edge_mm)
+        gmsh.option.setNumber("Mesh.MeshSizeExtendFromBoundary", 0)
+    else:
+        surfaces(points, triangles, sides)
     gmsh.option.setNumber("Mesh.Algorithm3D", int(sys.argv[3]))
     gmsh.option.setNumber("Mesh.MeshSizeMax", edge_mm)
     gmsh.option.setNumber("Mesh.Optimize", 1)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,33 +60,63 @@ def ftetwild(surfaces: Surfaces, edge_mm: float) -> dict[str, Any]:
 
 
 def by_gmsh(surfaces: Surfaces, edge_mm: float, python: str, algorithm: int) -> dict[str, Any]:
-    """Fill surfaces with gmsh, in the interpreter that has it.
+    """Fill surfaces with gmsh.
 
     The row is of the mesh as gmsh leaves it with its own optimiser and Netgen's. `gated` says what
     it took until all elements are within our limits, if that was reached by optimising again.
     """
+    made = run_gmsh(surfaces, edge_mm, python, algorithm)
+    if isinstance(made, str):
+        return {"failed": made}
+    rows = [
+        measured(*one) | {"surfaces_kept": kept(surfaces, one.nodes, one.tetrahedra)}
+        for one in made.meshes
+    ]
+    gated = next((row for row in rows if row["within_limits"] and row["surfaces_kept"]), None)
+    return rows[0] | {"gated": gated, "version": made.version}
+
+
+class Mesh(NamedTuple):
+    """What gmsh made, and what it took from the start."""
+
+    nodes: Float
+    tetrahedra: Int
+    seconds: float
+    cpu_seconds: float
+
+
+class Made(NamedTuple):
+    """The same mesh, optimised again each time, and gmsh's version."""
+
+    meshes: list[Mesh]
+    version: str
+
+
+def run_gmsh(
+    surfaces: Surfaces, edge_mm: float, python: str, algorithm: int, *words: str
+) -> Made | str:
+    """Run `tetra_gmsh.py` in the interpreter that has gmsh; why it failed, if it did."""
     script = Path(__file__).with_name("tetra_gmsh.py")
     with TemporaryDirectory() as scratch:
         given, made = Path(scratch) / "surface.npz", Path(scratch) / "tetrahedra.npz"
         points, triangles, sides = surfaces
         np.savez(given, points=points, triangles=triangles, sides=sides, edge_mm=edge_mm)
-        failed = _failure([python, str(script), str(given), str(made), str(algorithm)])
+        failed = _failure([python, str(script), str(given), str(made), str(algorithm), *words])
         if not made.exists():
-            return {"failed": failed}
+            return failed
         with np.load(made) as found:
-            rows = [
-                measured(
+            meshes = [
+                Mesh(
                     found[f"nodes{k}"],
                     found[f"tetrahedra{k}"],
                     float(found[f"seconds{k}"]),
                     float(found[f"cpu_seconds{k}"]),
                 )
-                | {"surfaces_kept": kept(surfaces, found[f"nodes{k}"], found[f"tetrahedra{k}"])}
                 for k in range(sum(name.startswith("nodes") for name in found))
             ]
-            version = str(found["version"])
-    gated = next((row for row in rows if row["within_limits"] and row["surfaces_kept"]), None)
-    return rows[0] | {"gated": gated, "version": version}
+            if not len(meshes[0].tetrahedra):
+                return "no tetrahedra, and no error"
+            return Made(meshes, str(found["version"]))
 
 
 def _failure(command: list[str]) -> str:
