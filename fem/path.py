@@ -163,9 +163,10 @@ class _Walker:
         return marks[-1].step.force_N < (1 - self.pace.drop) * top
 
     def _after_stuck(self, marks: list[Mark]) -> Reason:
-        """See a peak in a path that broke off while it fell."""
-        falling = len(marks) > 3 and marks[-1].step.force_N < max(m.step.force_N for m in marks)
-        return "peak" if falling else "stuck"
+        """See a peak in a path that broke off while it fell by more than its tolerance."""
+        top = max(m.step.force_N for m in marks)
+        fell = marks[-1].step.force_N < (1 - self.pace.tolerance) * top
+        return "peak" if len(marks) > 3 and fell else "stuck"
 
     def _flat(self, marks: list[Mark]) -> bool:
         if len(marks) < 4:

@@ -29,6 +29,7 @@ from bonekit.fem.threads import within_operations
 from bonekit.fem.tissue import Part
 
 Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 After = Literal["auto", "keyak", "strain"]
 
 FEMUR_END_MM = 6.0  # a choice of bonekit: femora peak at 1 to 4 mm of head displacement
@@ -79,7 +80,9 @@ def after_yield(problem: Problem, after: After = "auto") -> AfterYield:
     belongs to the modulus; elements of the region "cortex" are cortical, the others trabecular.
     ``"strain"``: perfect plasticity at principal strains, those of the law of the part, or
     Schileo's 0.73 and 1.04 % where it names none. ``"auto"``: Keyak's where the laws of all parts
-    go on after yield, or else strains. Parts of constant modulus (cement, void) stay elastic.
+    go on after yield, or else strains. Parts of constant modulus (cement, void) stay elastic, and
+    so do the elements under a force that is spread over nodes: one that stands out of the surface,
+    all its nodes loaded, would give way by itself, long before the bone.
 
     Parameters
     ----------
@@ -115,6 +118,7 @@ def _by_keyak(problem: Problem, law: Law, bone: list[Part]) -> AfterYield:
     breaks = np.zeros(mesh.n_elements, dtype=bool)
     for part in bone:
         breaks[part.elements] = True
+    breaks &= ~under_a_force(model)
     cortex = [value for value, name in mesh.names.items() if name == CORTEX]
     cortical = np.isin(mesh.element_region, cortex)
     edge_mm = float(np.prod(mesh.grid.spacing_mm)) ** (1 / 3)
@@ -138,12 +142,22 @@ def _by_strain(model: Model, bone: list[Part]) -> AfterYield:
         tension[part.elements], compression[part.elements] = limits
         words.append(f"{part.name} {100 * limits[0]:g} / {100 * limits[1]:g} %")
         sources.append(known.source if known else "Schileo et al., J Biomech 2014 (femora)")
+    loaded = under_a_force(model)
+    tension[loaded] = compression[loaded] = _NEVER
     return AfterYield(
         strain_yield(model.E_MPa, model.one_nu, tension, compression),
         "strain",
         f"perfect plasticity at principal strains in tension / compression: {', '.join(words)}",
         "; ".join(dict.fromkeys(sources)),
     )
+
+
+def under_a_force(model: Model) -> Bool:
+    """Elements that have a node with a force of a load, (n_elements,)."""
+    loaded = np.zeros(model.mesh.n_nodes, dtype=bool)
+    for load in model.loads:
+        loaded[load.nodes[np.any(load.force_N != 0, axis=-1)]] = True
+    return np.asarray(loaded[model.mesh.elements].any(axis=1))
 
 
 def density_of(law: Law, E_MPa: Float) -> Float:

@@ -14,7 +14,14 @@ from bonekit.fem.catalogue import LAWS
 from bonekit.fem.compression import EndplateCompression
 from bonekit.fem.fall import SidewaysFall
 from bonekit.fem.flexion import CombinedLoad, ForwardFlexion
-from bonekit.fem.peak import after_yield, density_of, obstacle, peak_load, standard_end_mm
+from bonekit.fem.peak import (
+    after_yield,
+    density_of,
+    obstacle,
+    peak_load,
+    standard_end_mm,
+    under_a_force,
+)
 from bonekit.fem.shaft import FourPointBending, ShaftTorsion
 from bonekit.fem.simulation import Problem, judge, set_up, solve_problem
 from bonekit.fem.stance import Distal, Head, SingleLegStance
@@ -131,6 +138,24 @@ def test_a_vertebra_fails_under_a_plate_that_tilts() -> None:
     upright = peak_load(pressed())
     assert straight.strength.strength_N == pytest.approx(upright.strength.strength_N, rel=0.01)
     assert ahead.strength.strength_N < 0.8 * straight.strength.strength_N
+
+
+def test_a_brick_that_stands_out_under_a_force_does_not_fail_for_the_bone() -> None:
+    bone, mesh = femur()
+    smooth = set_up(mesh, image(0.3), bone)
+    height = mesh.centres_mm[:, 2]
+    top = mesh.element_ijk[np.flatnonzero(height > height.max() - 1)].mean(axis=0).astype(int)
+    mask = mesh.region > 0
+    mask[top[0], top[1], top[2] + 1] = True
+    ash = np.full(GRID.shape, 0.3)
+    ash[top[0], top[1], top[2] + 1] = 0.06
+    spurred = set_up(mesh_of(mask), image(ash), segmentation("femur_left", mask, bone.anatomy))
+    loaded = under_a_force(spurred.model)
+    spur = (spurred.model.mesh.element_ijk == top + np.array([0, 0, 1])).all(axis=1)
+    assert loaded[spur].all()
+    assert 0.01 < loaded.mean() < 0.2
+    whole = peak_load(smooth).strength.strength_N
+    assert peak_load(spurred).strength.strength_N == pytest.approx(whole, rel=0.03)
 
 
 def test_what_stands_in_a_paths_way() -> None:
