@@ -36,7 +36,7 @@ from bonekit.fem.tied import TiedCycle, Ties
 log = logging.getLogger(__name__)
 
 _NEWTON = 25  # iterations before the step is cut
-_WORSE = 5.0  # growth of the residual that no iteration has been seen to recover from
+_RUNAWAY = 5.0  # growth of the residual that no iteration has been seen to recover from
 _LINEAR = 400  # iterations of conjugate gradients
 _LOOSE = 5e-2  # largest relative residual of a linear solve
 _SINGLE = 1e-4  # solves looser than this run in single precision
@@ -219,7 +219,7 @@ class Equilibrium:
     def _hopeless(self, course: list[float]) -> bool:
         """No progress in six iterations, or far worse than at first: a shorter step is cheaper."""
         idle = len(course) > 8 and min(course[-6:]) > 0.7 * min(course[:-6])
-        return idle or course[-1] > _WORSE * course[0]
+        return idle or course[-1] > _RUNAWAY * course[0]
 
     def _on_control(
         self, u: Tensor, factor: float, control: Control, s: float
