@@ -24,7 +24,7 @@ from bonekit.fem.failure import failure_load
 from bonekit.fem.keyak_law import keyak_law
 from bonekit.fem.laws import Law
 from bonekit.fem.model import Load, Model
-from bonekit.fem.peak import CORTEX, FEMUR_END_MM, density_of
+from bonekit.fem.peak import CORTEX, FEMUR_END_MM, density_of, under_a_force
 from bonekit.fem.simulation import Problem
 from bonekit.image.volume import Grid
 from bonekit.meshing.voxel import VoxelMesh
@@ -46,7 +46,8 @@ def strength(model: Model, law: Law, edge_mm: float) -> dict[str, float]:
     names = model.mesh.names
     cortical = np.isin(model.mesh.element_region, [v for v, n in names.items() if n == CORTEX])
     density = density_of(law, model.E_MPa)
-    made = keyak_law(law, density, model.E_MPa, cortical, edge_mm, model.one_nu)
+    breaks = ~under_a_force(model)
+    made = keyak_law(law, density, model.E_MPa, cortical, edge_mm, model.one_nu, breaks)
     found = failure_load(model, made, end_mm=FEMUR_END_MM, rtol=1e-3, tolerance=0.01)
     return {"strength_N": found.strength_N, "stiffness_N_mm": found.stiffness_N_mm}
 

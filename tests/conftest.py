@@ -53,6 +53,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Patient:
     mask = made.labels.mask("cortex", "trabecular", "lesion").astype("u1")
     write(LabelMap(mask, made.ct.grid, {1: "femur_right"}), folder / "femur.nii.gz")
     case = yaml.safe_load((folder / "case.yaml").read_text()) | {"mesh": {"edge_mm": 4.0}}
+    case["uncertainty"] = {"calibration": True, "mesh": False}
     (folder / "case.yaml").write_text(yaml.safe_dump(case))
     return Patient(folder / "ct.nii.gz", dicom, folder / "femur.nii.gz", folder / "case.yaml")
 

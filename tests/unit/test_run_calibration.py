@@ -46,6 +46,7 @@ def case(scan: Path, phantom: Phantom, monkeypatch: pytest.MonkeyPatch) -> Calla
             "bone": phantom.bone,
             "segmentation": {"labels": str(scan / "femur.nii.gz")},
             "mesh": {"edge_mm": 5.0},
+            "uncertainty": {"mesh": False},
             **parts,
         }
         return parse_case(content, "of a test")
@@ -87,7 +88,8 @@ def test_a_run_calibrates_on_the_rods_in_its_scan(
 def test_a_run_calibrates_on_the_patients_tissues(
     case: Callable[..., Case], scan: Path, phantom: Phantom, tmp_path: Path
 ) -> None:
-    result = run(scan / "dicom", tmp_path / "run", case=case(calibration={"method": "internal"}))
+    asked = case(calibration={"method": "internal"}, uncertainty={"mesh": True})
+    result = run(scan / "dicom", tmp_path / "run", case=asked)
     line, truth = result.calibration, phantom.truth["hydroxyapatite_line"]
     assert (line.method, line.kind) == ("internal", "hydroxyapatite")
     assert line.slope_g_cm3_per_HU == pytest.approx(1 / truth["hu_per_g_cm3"], rel=0.03)
@@ -148,8 +150,7 @@ def test_the_error_bar_is_left_out_if_it_is_not_wanted(
 ) -> None:
     stated = {"slope": 0.0008, "intercept": 0.01, "source": "a test"}
     known = case(
-        calibration={**stated, "kind": "hydroxyapatite", "covariance": ((1e-10, 0), (0, 1e-6))},
-        uncertainty={"mesh": False},
+        calibration={**stated, "kind": "hydroxyapatite", "covariance": ((1e-10, 0), (0, 1e-6))}
     )
     error = run(scan / "dicom", tmp_path / "line", case=known).strength_error
     assert error is not None
